@@ -1,0 +1,1 @@
+"""Who has which address: users, aliases, plus-addressing, catch-all."""

@@ -1,0 +1,1 @@
+"""What is asked of a message on its way in, one check a file."""

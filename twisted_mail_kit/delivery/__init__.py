@@ -1,0 +1,1 @@
+"""A message's way in: checks, then routing, then its targets."""

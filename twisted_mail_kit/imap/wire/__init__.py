@@ -1,0 +1,1 @@
+"""IMAP's octets to values and back; no transport, no clock."""

@@ -1,0 +1,340 @@
+"""Every door on one page. A plugin provides one of them; `twisted_mail_kit.testing.contracts` checks what it promises.
+
+Plain values go in and out (they are in `twisted_mail_kit.mail`, and importable from here); whatever may wait is an
+`async def` or returns an awaitable, a Deferred too. Raise `twisted_mail_kit.errors` where they say what happened. An
+unknown exception out of a plugin is taken for a temporary failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from zope.interface import Attribute, Interface
+
+from twisted_mail_kit.mail.address import Address
+from twisted_mail_kit.mail.destination import Alias, Destination, Local
+from twisted_mail_kit.mail.envelope import Envelope, Peer, Recipient
+from twisted_mail_kit.mail.facts import (
+    Added,
+    Applied,
+    Changes,
+    Copied,
+    FlagsSet,
+    Mailbox,
+    Message,
+    Removal,
+    Removed,
+)
+from twisted_mail_kit.mail.operations import (
+    UNSET,
+    Add,
+    Copy,
+    CreateMailbox,
+    DeleteMailbox,
+    Move,
+    Operation,
+    Remove,
+    SetFlags,
+    UpdateMailbox,
+)
+from twisted_mail_kit.mail.outcome import Delayed, Delivered, Failed, Outcome, Status
+
+# --- storage: where mailboxes live ---------------------------------------------------------------------------------
+
+
+class IMailStore(Interface):
+    """Accounts with mailboxes in them. Read `stores/memory.py` next, and `docs/writing-a-store.md`."""
+
+    async def open_account(name: str, create: bool = False) -> IAccount:
+        """Give the account of that name.
+
+        With `create`, make it where it is missing, with one mailbox in it: ``INBOX``, role ``inbox``, durable when
+        this returns. Without it, raise AccountNotFound; an account never appears by being asked for. Opening is
+        cheap, may be done often, and never reads other accounts. Names are compared as they are; they are no paths.
+        """
+
+    async def close() -> None:
+        """Finish what was begun, let go of files and threads. Nothing may be called afterwards."""
+
+
+class IAccount(Interface):
+    """One account's mailboxes. Any number of IAccount objects may stand for the same account, in several processes."""
+
+    name: str = Attribute("The account's name.")
+
+    async def state() -> int:
+        """The account's modseq: grows with each commit that changed something; starts at 0 before anything was done.
+
+        Modseqs and UIDs become visible in commit order: whoever has seen modseq n will never see a lower one appear.
+        """
+
+    async def mailboxes() -> Sequence[Mailbox]:
+        """All of them, in no order."""
+
+    async def messages(
+        mailbox_id: str, uids: Sequence[int] | None = None, after: int = 0, limit: int = 1000
+    ) -> Sequence[Message]:
+        """At most `limit` messages with a UID greater than `after`, ascending by UID.
+
+        With `uids` (ascending), only those of them that are there. A page shorter than `limit` is the last. Raises
+        MailboxNotFound.
+        """
+
+    async def changes(since: int, mailbox_id: str | None = None, limit: int = 1000) -> Changes:
+        """What came, changed and went after modseq `since`; of one mailbox only, where `mailbox_id` is given.
+
+        A page ends between two modseqs, never within one, so it may hold more than `limit` rows. A message that came
+        and went since may be told as removed only. Raises StateTooOld where the store has forgotten tombstones after
+        `since`; it remembers them for at least a week and 1,000 removals. Raises MailboxNotFound.
+        """
+
+    async def apply(ops: Sequence[Operation], if_state: int | None = None, token: str | None = None) -> Applied:
+        """Do all `ops` in order or none, as one modseq, and return when they would survive a power cut.
+
+        Nobody sees half of them. Where nothing changes there is no new modseq. With `if_state`, raise StateMismatch
+        unless it is the account's modseq. A `token` seen in this account within the last seven days does nothing and
+        returns the first answer again, marked as replayed. Raises what the operations say, and Unavailable.
+        """
+
+    def new_blob(size_hint: int | None = None) -> IBlobWriter:
+        """Begin to store a message's octets; `size_hint` is a guess at how many."""
+
+    async def read_blob(blob_id: str, offset: int, size: int) -> bytes:
+        """At most `size` octets from `offset`; b"" at and after the end, and never before it.
+
+        The octets are those that were written. They can be read for at least ten minutes after the last message that
+        refers to them is gone. Raises BlobNotFound, for another account's blob too.
+        """
+
+
+class IBlobWriter(Interface):
+    """A blob in the making. Losing it is aborting it."""
+
+    async def write(octets: bytes) -> None:
+        """Append; returns when it can take more. Raises OverQuota, Unavailable."""
+
+    async def commit() -> str:
+        """Give the blob's id, for `Add`. Durable at the latest when the `apply` that refers to it returns.
+
+        A blob that no `apply` refers to within an hour may be forgotten.
+        """
+
+    async def abort() -> None:
+        """Forget it. May be said at any time, more than once, also after commit (then it does nothing)."""
+
+
+# Optional abilities. A store that lacks one still serves every client: the framework does it slower, or polls.
+
+
+class IChangeHints(Interface):
+    """An IMailStore that tells when an account has changed, so that nobody has to poll it."""
+
+    def watch_changes(heard: Callable[[str, int], None]) -> Callable[[], None]:
+        """Call ``heard(account_name, modseq)`` in the reactor thread soon after each commit, in modseq order an
+        account, also for commits of other processes. It is a hint: it may be late or left out. Returns a function
+        that ends the watch."""
+
+
+class ISharedBlobs(Interface):
+    """An IMailStore in which one blob can be put into several accounts: a message for fifty is written once."""
+
+    def new_blob(size_hint: int | None = None) -> IBlobWriter:
+        """As IAccount's; `Add` takes the blob's id in every account of this store, within an hour of its commit."""
+
+
+class IAccountList(Interface):
+    """An IMailStore that can say which accounts it has, and remove one."""
+
+    async def account_names(after: str = "", limit: int = 1000) -> Sequence[str]:
+        """At most `limit` names greater than `after`, ascending."""
+
+    async def remove_account(name: str) -> None:
+        """The account and all its mail are gone, durably. Raises AccountNotFound."""
+
+
+# --- accounts and authentication -----------------------------------------------------------------------------------
+
+
+class IAccounts(Interface):
+    """Who has which address. Asked at RCPT TO for every address in one of our own domains."""
+
+    async def lookup(address: Address) -> Destination | None:
+        """Local (an account), Alias (other addresses), or None: nobody has it. Raises Unavailable."""
+
+    async def may_send_as(account: str, sender: Address) -> bool:
+        """Whether mail of that account may carry this address as its return path, or in From."""
+
+
+class IPasswords(Interface):
+    """Where `mailkit user` keeps who may log in: what the bundled `passwords` plugin provides."""
+
+    async def set_password(user: str, password: str) -> None:
+        """Make the user, or change the password. Raises BadSyntax for a name or password that cannot be."""
+
+    async def remove_user(user: str) -> None:
+        """Raises AccountNotFound."""
+
+    async def user_names() -> Sequence[str]:
+        """All of them, ascending."""
+
+
+class IAuthenticator(Interface):
+    """The doorkeeper that SMTP, IMAP and POP3 sessions ask; made by us around twisted.cred. Plugins provide cred's
+    `ICredentialsChecker`."""
+
+    def mechanisms(peer: Peer) -> Sequence[str]:
+        """SASL mechanisms for this connection, strongest first; empty where a password would go in clear text."""
+
+    def begin(mechanism: str, peer: Peer) -> ISASLExchange:
+        """Raises MechanismNotSupported."""
+
+    async def login(user: str, password: str, peer: Peer) -> IAccount:
+        """POP3's USER and PASS, IMAP's LOGIN. Raises AuthenticationFailed (later, the more often it failed),
+        TooManyLogins, Unavailable."""
+
+
+class ISASLExchange(Interface):
+    """One SASL exchange, server side (RFC 4422)."""
+
+    async def respond(response: bytes | None) -> bytes | IAccount:
+        """Take the client's next response, decoded from base64; None: it sent no initial response.
+
+        Answers a challenge (octets, to be base64-encoded), or the account: done, and the client has been told all it
+        has to be told. Raises AuthenticationFailed, BadSyntax, TooManyLogins, Unavailable; the exchange is over then.
+        """
+
+
+# --- delivery: where messages go -----------------------------------------------------------------------------------
+
+
+class IDeliveryTarget(Interface):
+    """Something that takes messages: the pipeline, the local store, the queue, a relay, a Python function."""
+
+    async def begin(envelope: Envelope) -> IDelivery:
+        """Open a transaction for one message. Raises Refused or TryLater: the sender is not welcome."""
+
+
+class IDelivery(Interface):
+    """One message on its way into a target. Recipients first, then the octets, then commit or abort."""
+
+    async def add_recipient(recipient: Recipient) -> None:
+        """Raises Refused or TryLater: not this recipient; the others stay."""
+
+    async def write(octets: bytes) -> None:
+        """The message's next octets: header section and body, lines ended by CR LF (any octets with BINARYMIME),
+        without dot-stuffing. Returns when it can take more. Raises Refused or TryLater: not this message."""
+
+    async def commit() -> Sequence[Outcome]:
+        """The message is whole: one outcome for each recipient that was added, in that order.
+
+        Delivered means durable. Raises Refused or TryLater: the message, for all of them."""
+
+    async def abort() -> None:
+        """Forget it; nothing was delivered. May be said at any time, more than once."""
+
+
+class IReception(IDeliveryTarget):
+    """A delivery target that also wants to know of connections: what an SMTP listener is given."""
+
+    async def connected(peer: Peer) -> None:
+        """Before the greeting. Raises Refused (554) or TryLater (421)."""
+
+    async def greeted(peer: Peer) -> None:
+        """After HELO or EHLO, with `peer.name`. Raises Refused or TryLater."""
+
+
+class ICheck(Interface):
+    """One question asked of mail on its way in. Every method raises Refused or TryLater, or returns; a check has only
+    to provide those that it cares about when it inherits `twisted_mail_kit.checks.Check`."""
+
+    name: str = Attribute("What the log calls it.")
+
+    async def connected(peer: Peer) -> None:
+        """A connection, before the greeting."""
+
+    async def greeted(peer: Peer) -> None:
+        """After HELO or EHLO."""
+
+    async def sender(envelope: Envelope) -> None:
+        """After MAIL FROM."""
+
+    async def recipient(envelope: Envelope, recipient: Recipient, destination: Destination | None) -> None:
+        """After RCPT TO; `destination` is None for an address that is not ours."""
+
+    async def message(envelope: Envelope, recipients: Sequence[Recipient], message: IReceivedMessage) -> bytes | None:
+        """At the end of data. Answers header fields to put on top, whole lines ended by CR LF; or nothing."""
+
+
+class IReceivedMessage(Interface):
+    """A message that is being received, as checks see it."""
+
+    size: int = Attribute("Octets.")
+    headers: object = Attribute("The header section, a `twisted_mail_kit.mail.headers.Headers`.")
+
+    async def read(offset: int, size: int) -> bytes:
+        """At most `size` octets from `offset`, without the trace fields that we put on top."""
+
+
+# --- plugins -------------------------------------------------------------------------------------------------------
+
+
+class IMailPlugin(Interface):
+    """What a dropin in ``twisted/plugins`` announces. Make one with `twisted_mail_kit.plugin.Plugin`."""
+
+    kind: str = Attribute("store, auth, accounts, check or delivery.")
+    name: str = Attribute("What the configuration calls it.")
+    description: str = Attribute("One line for `mailkit plugin list`.")
+
+    def load() -> Callable[..., object]:
+        """Import and return the factory; called as ``factory(options, context)``. See `twisted_mail_kit.plugin`."""
+
+
+__all__ = [
+    "UNSET",
+    "Add",
+    "Added",
+    "Address",
+    "Alias",
+    "Applied",
+    "Changes",
+    "Copied",
+    "Copy",
+    "CreateMailbox",
+    "Delayed",
+    "DeleteMailbox",
+    "Delivered",
+    "Destination",
+    "Envelope",
+    "Failed",
+    "FlagsSet",
+    "IAccount",
+    "IAccountList",
+    "IAccounts",
+    "IAuthenticator",
+    "IBlobWriter",
+    "IChangeHints",
+    "ICheck",
+    "IDelivery",
+    "IDeliveryTarget",
+    "IMailPlugin",
+    "IMailStore",
+    "IPasswords",
+    "IReceivedMessage",
+    "IReception",
+    "ISASLExchange",
+    "ISharedBlobs",
+    "Local",
+    "Mailbox",
+    "Message",
+    "Move",
+    "Operation",
+    "Outcome",
+    "Peer",
+    "Recipient",
+    "Removal",
+    "Remove",
+    "Removed",
+    "SetFlags",
+    "Status",
+    "UpdateMailbox",
+]

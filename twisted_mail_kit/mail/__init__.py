@@ -1,0 +1,1 @@
+"""The values of mail: plain facts that need nothing but the standard library."""

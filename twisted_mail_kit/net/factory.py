@@ -1,0 +1,135 @@
+"""A listener's connections: how many there may be, from whom, and how they all come to an end."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from attrs import field, frozen
+from attrs.validators import ge
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+
+from twisted_mail_kit.net.session import Session
+
+
+@frozen(kw_only=True)
+class ConnectionLimits:
+    """How many connections a listener takes."""
+
+    per_address: int = field(default=50, validator=ge(1))
+    """At the same time, from one IPv4 address or one IPv6 /64."""
+    per_listener: int = field(default=2000, validator=ge(1))
+    """At the same time, all together."""
+    per_minute: int = field(default=120, validator=ge(1))
+    """New ones within a minute, from one IPv4 address or one IPv6 /64. Loopback is not counted."""
+
+
+class SessionFactory(ServerFactory):
+    """Makes sessions, counts them, and drains them.
+
+    A connection too many from one address is turned away in the protocol's words; when all are too many, accepting
+    pauses: `ports` are the listening ports to pause.
+    """
+
+    log = Logger()
+    noisy = False
+
+    def __init__(self, make_session: Callable[[], Session], clock: IReactorTime, limits: ConnectionLimits) -> None:
+        self.make_session = make_session
+        self.clock = clock
+        self.limits = limits
+        self.sessions: set[Session] = set()
+        self._at_once: Counter[str] = Counter()
+        self._recent: Counter[str] = Counter()
+        self._minute = 0
+        self._draining = False
+        self._paused = False
+        self.ports: list[Any] = []
+
+    def buildProtocol(self, addr: IAddress | None) -> Session | None:
+        """A session for the new connection, or None: the connection is dropped."""
+        if self._draining:
+            return None
+        source = source_of(getattr(addr, "host", ""))
+        session = self.make_session()
+        session.factory = self
+        session.source = source
+        session.is_one_too_many = not self._may_come(source)
+        if session.is_one_too_many:
+            self.log.info("connection refused: too many from {source}", source=source)
+        self.sessions.add(session)
+        self._at_once[source] += 1
+        if len(self.sessions) >= self.limits.per_listener and not self._paused:
+            self.log.warn("accepting pauses: {count} connections", count=len(self.sessions))
+            self._pause(True)
+        return session
+
+    def left(self, session: Session) -> None:
+        """A session's connection is gone."""
+        if session in self.sessions:
+            self.sessions.discard(session)
+            self._at_once[session.source] -= 1
+            if not self._at_once[session.source]:
+                del self._at_once[session.source]
+            if self._paused and len(self.sessions) < self.limits.per_listener:
+                self._pause(False)
+
+    def drain(self, seconds: float) -> Deferred[object]:
+        """Take nobody new; let each session end at its next safe point, and cut it off after `seconds`."""
+        self._draining = True
+        sessions = list(self.sessions)
+        over = DeferredList([session.when_over() for session in sessions])
+        for session in sessions:
+            session.drain()
+        late = self.clock.callLater(seconds, self._cut_off)
+
+        def done(result: object) -> object:
+            if late.active():
+                late.cancel()
+            return result
+
+        return over.addBoth(done)
+
+    def _pause(self, paused: bool) -> None:
+        self._paused = paused
+        for port in self.ports:
+            if paused:
+                port.pauseProducing()
+            else:
+                port.resumeProducing()
+
+    def _cut_off(self) -> None:
+        for session in list(self.sessions):
+            session.abort()
+
+    def _may_come(self, source: str) -> bool:
+        if not source:
+            return True
+        minute = int(self.clock.seconds() // 60)
+        if minute != self._minute:
+            self._minute = minute
+            self._recent.clear()
+        self._recent[source] += 1
+        is_local = source == "::1" or source.startswith("127.")
+        return self._at_once[source] < self.limits.per_address and (
+            is_local or self._recent[source] <= self.limits.per_minute
+        )
+
+
+def source_of(host: str) -> str:
+    """What counts as one source: an IPv4 address, or an IPv6 /64. Empty for a unix socket."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        if not address.is_loopback:
+            return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

@@ -1,0 +1,180 @@
+"""What a session hears: the wire's events, awaited one by one, with the transport paused while nobody listens."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, Generic, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
+
+from twisted_mail_kit.errors import ConnectionEnded
+
+Event_co = TypeVar("Event_co", covariant=True)
+Event = TypeVar("Event")
+
+
+class Signal(Enum):
+    """What stands where an event would."""
+
+    NEED_DATA = "the wire has no whole event yet"
+    WOKEN = "nothing was heard, but somebody called `Inbox.wake`"
+
+
+NEED_DATA: Final = Signal.NEED_DATA
+WOKEN: Final = Signal.WOKEN
+
+
+class Wire(Protocol[Event_co]):
+    """The pure half of a session: octets in, events out. It owns no transport and no clock."""
+
+    def receive(self, octets: bytes) -> None:
+        """Take what came from the peer, however it was cut."""
+
+    def next_event(self) -> Event_co | Signal:
+        """The next whole event, or NEED_DATA. Bad input is an event too; it never raises."""
+
+
+class TimedOut(ConnectionEnded):
+    """The peer said nothing for too long."""
+
+
+class Draining(ConnectionEnded):
+    """The server is going down, and this is a safe point to say goodbye."""
+
+
+class Inbox(Generic[Event]):
+    """One session's ears. Only one coroutine listens at a time.
+
+    Octets are taken in while the session is busy too, up to `HIGH_WATER`; then the transport is paused until the
+    session has eaten what there is. So pipelining and back-pressure need no thought in a session.
+    """
+
+    HIGH_WATER = 128 * 1024
+
+    def __init__(self, wire: Wire[Event], transport: ITransport, clock: IReactorTime) -> None:
+        self.wire = wire
+        self.octets_in = 0
+        self._transport = transport
+        self._clock = clock
+        self._waiting: Deferred[None] | None = None
+        self._unheard: list[bytes] = []
+        self._unheard_size = 0
+        self._paused = False
+        self._ended: BaseException | None = None
+        self._draining = False
+        self._woken = False
+        self._deadline = 0.0
+        self._alarm: IDelayedCall | None = None
+
+    # --- for the session -------------------------------------------------------------------------------------------
+
+    async def next(self, seconds: float, wakeable: bool = False, safe_point: bool = False) -> Event | Signal:
+        """The next event; with `wakeable`, WOKEN when `wake` was called and no event is there.
+
+        Raises TimedOut when no whole event came for `seconds`, ConnectionEnded when the peer is gone and all it said
+        has been heard, and Draining, at a `safe_point` only, when the server wants to stop.
+        """
+        while True:
+            if self._unheard:
+                self._eat()
+            event = self.wire.next_event()
+            if event is not NEED_DATA:
+                return event
+            if self._ended is not None:
+                raise self._ended
+            if safe_point and self._draining:
+                raise Draining
+            if wakeable and self._woken:
+                self._woken = False
+                return WOKEN
+            await self._wait(seconds, safe_point, wakeable)
+
+    def has_more(self) -> bool:
+        """Octets are here that the wire has not seen: the peer is pipelining, so replies may wait for each other."""
+        return bool(self._unheard)
+
+    def forget(self) -> None:
+        """Throw away what was received and not heard yet: after STARTTLS a stranger's words do not count."""
+        self._unheard.clear()
+        self._unheard_size = 0
+
+    # --- for others ------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Let a wakeable `next` return WOKEN: something else has happened that the session should look at."""
+        self._woken = True
+        if self._waiting is not None and self._waiting_wakeable:
+            self._answer()
+
+    def drain(self) -> None:
+        """Let `next` raise Draining at the next safe point."""
+        self._draining = True
+        if self._waiting is not None and self._waiting_safe:
+            self._answer()
+
+    def received(self, octets: bytes) -> None:
+        """From dataReceived."""
+        self.octets_in += len(octets)
+        self._unheard.append(octets)
+        self._unheard_size += len(octets)
+        if self._waiting is not None:
+            self._answer()
+        elif self._unheard_size > self.HIGH_WATER and not self._paused:
+            self._paused = True
+            self._transport.pauseProducing()  # type: ignore[attr-defined]
+
+    def ended(self, reason: BaseException | None = None) -> None:
+        """From connectionLost: what was heard stays to be heard, then ConnectionEnded."""
+        if self._ended is None:
+            self._ended = reason or ConnectionEnded("the peer is gone")
+        if self._waiting is not None:
+            self._answer()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    _waiting_safe = False
+    _waiting_wakeable = False
+
+    def _eat(self) -> None:
+        octets = self._unheard[0] if len(self._unheard) == 1 else b"".join(self._unheard)
+        self.forget()
+        self.wire.receive(octets)
+
+    async def _wait(self, seconds: float, safe_point: bool, wakeable: bool) -> None:
+        if self._paused:
+            self._paused = False
+            self._transport.resumeProducing()  # type: ignore[attr-defined]
+            if self._unheard:
+                return
+        # One timer a session, moved on only when it rings: setting one anew for each read is what makes a
+        # line-at-a-time server slow.
+        self._deadline = self._clock.seconds() + seconds
+        if self._alarm is None:
+            self._alarm = self._clock.callLater(seconds, self._rang)
+        elif self._alarm.getTime() > self._deadline:
+            self._alarm.reset(seconds)
+        self._waiting_safe = safe_point
+        self._waiting_wakeable = wakeable
+        waiting: Deferred[None] = Deferred()
+        self._waiting = waiting
+        await waiting
+
+    def _answer(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
+    def _rang(self) -> None:
+        self._alarm = None
+        if self._waiting is None:
+            return  # nobody listens now; the next wait sets the alarm again
+        left = self._deadline - self._clock.seconds()
+        if left > 0:
+            self._alarm = self._clock.callLater(left, self._rang)
+            return
+        waiting, self._waiting = self._waiting, None
+        waiting.errback(TimedOut("the peer said nothing for too long"))

@@ -1,0 +1,122 @@
+"""What a session says: octets gathered for one write, and sent at the pace at which the peer reads."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITransport
+from zope.interface import implementer
+
+from twisted_mail_kit.errors import ConnectionEnded
+
+
+@implementer(IPushProducer)
+class Outflow:
+    """One session's voice.
+
+    `write` gathers; nothing is sent before `flush`, or before 64 KB have come together. After writing much, `await
+    drained()`: it returns when the transport can take more, so that a slow reader costs no memory.
+    """
+
+    GATHER = 64 * 1024
+
+    def __init__(self, transport: ITransport, clock: IReactorTime, patience: float = 300.0) -> None:
+        self.octets_out = 0
+        self._transport = transport
+        self._clock = clock
+        self._patience = patience
+        self._gathered: list[bytes] = []
+        self._gathered_size = 0
+        self._full = False
+        self._ended = False
+        self._waiting: Deferred[None] | None = None
+        self._alarm: IDelayedCall | None = None
+        transport.registerProducer(self, True)  # type: ignore[attr-defined]
+
+    def write(self, octets: bytes) -> None:
+        """Say it, in a while."""
+        self._gathered.append(octets)
+        self._gathered_size += len(octets)
+        if self._gathered_size >= self.GATHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Say now what was gathered."""
+        if not self._gathered:
+            return
+        octets = self._gathered[0] if len(self._gathered) == 1 else b"".join(self._gathered)
+        self._gathered.clear()
+        self._gathered_size = 0
+        if not self._ended:
+            self.octets_out += len(octets)
+            self._transport.write(octets)
+
+    async def drained(self) -> None:
+        """Flush, and return when the transport can take more. Raises ConnectionEnded.
+
+        A peer that reads nothing for `patience` seconds is cut off.
+        """
+        self.flush()
+        while self._full and not self._ended:
+            waiting: Deferred[None] = Deferred()
+            self._waiting = waiting
+            self._alarm = self._clock.callLater(self._patience, self._transport.abortConnection)  # type: ignore[attr-defined]
+            try:
+                await waiting
+            finally:
+                if self._alarm.active():
+                    self._alarm.cancel()
+        if self._ended:
+            raise ConnectionEnded("the peer is gone")
+
+    def is_full(self) -> bool:
+        """The peer reads slower than we write: time to await `drained`."""
+        return self._full
+
+    def suspend(self) -> None:
+        """Let go of the transport, for a moment: TLS is about to be put under it."""
+        self.flush()
+        self._transport.unregisterProducer()  # type: ignore[attr-defined]
+
+    def resume(self) -> None:
+        """Take hold of it again."""
+        self._full = False
+        self._transport.registerProducer(self, True)  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Flush and hang up; cut the line if the peer has not taken the rest within ten seconds."""
+        if self._ended:
+            return
+        self.flush()
+        # A transport waits for a registered producer before it closes, so it is let go first.
+        self._transport.unregisterProducer()  # type: ignore[attr-defined]
+        self._transport.loseConnection()
+        self._alarm = self._clock.callLater(10.0, self._transport.abortConnection)  # type: ignore[attr-defined]
+
+    def ended(self) -> None:
+        """From connectionLost."""
+        self._ended = True
+        self._gathered.clear()
+        if self._alarm is not None and self._alarm.active():
+            self._alarm.cancel()
+        self._answer()
+
+    # --- IPushProducer: the transport tells how full it is -----------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """The transport has enough."""
+        self._full = True
+
+    def resumeProducing(self) -> None:
+        """The transport can take more."""
+        self._full = False
+        self._answer()
+
+    def stopProducing(self) -> None:
+        """The transport will take no more, ever."""
+        self._full = False
+        self._answer()
+
+    def _answer(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)

@@ -1,0 +1,85 @@
+"""Certificates: loading, renewing without a restart, and saying in a Received field what was agreed on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLContextFactory
+from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVersion
+from zope.interface import implementer
+
+from twisted_mail_kit.errors import ConfigurationError
+
+
+@implementer(IOpenSSLContextFactory)
+class Certificates:
+    """A server's certificate chain and key, read from PEM files; `reload` reads them again for new connections."""
+
+    def __init__(self, certificate: Path, key: Path | None = None) -> None:
+        self.certificate = certificate
+        self.key = key or certificate
+        self._context = self._load()
+
+    def reload(self) -> None:
+        """Read the files again. On any error the old certificate stays, and ConfigurationError is raised."""
+        self._context = self._load()
+
+    def getContext(self) -> SSL.Context:
+        """What Twisted asks for each connection."""
+        return self._context
+
+    def _load(self) -> SSL.Context:
+        for path in (self.certificate, self.key):
+            if not path.is_file():
+                raise ConfigurationError([f"{path}: no such file"])
+        try:
+            context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
+            context.use_certificate_chain_file(str(self.certificate))
+            context.use_privatekey_file(str(self.key))
+            context.check_privatekey()
+        except (SSL.Error, OSError) as problem:
+            raise ConfigurationError([f"{self.certificate}: cannot be used with {self.key}: {problem}"]) from problem
+        return context
+
+
+def self_signed(hostname: str) -> PrivateCertificate:
+    """A certificate that nobody vouches for; for the demo, and for tests."""
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=3650))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(hostname)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    loaded: PrivateCertificate = PrivateCertificate.loadPEM(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return loaded
+
+
+def describe_tls(transport: Any) -> str:
+    """``TLSv1.3 TLS_AES_256_GCM_SHA384``; empty where that cannot be told (yet)."""
+    get_handle = getattr(transport, "getHandle", None)
+    handle = get_handle() if get_handle is not None else None
+    if not isinstance(handle, SSL.Connection):
+        return ""
+    cipher = handle.get_cipher_name()
+    return f"{handle.get_protocol_version_name()} {cipher}" if cipher else ""

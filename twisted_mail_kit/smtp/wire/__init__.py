@@ -1,0 +1,1 @@
+"""SMTP's octets to values and back; no transport, no clock."""

@@ -1,0 +1,1 @@
+"""Where mailboxes live: the change feed, the memory store, and sqlite/."""

@@ -1,0 +1,1 @@
+"""The embedded store: bodies in segment logs, the index in SQLite."""

@@ -1,0 +1,1 @@
+"""Public helpers for tests: what every store promises, dialogue scripts, fakes."""
