@@ -21,6 +21,8 @@ class Alias:
     """Other addresses, ours or not; each is looked up in turn."""
 
     targets: tuple[Address, ...]
+    keep: Local | None = None
+    """An account that gets a copy too, without another look-up: joe himself in ``joe: joe, archive``."""
 
 
 Destination = Local | Alias

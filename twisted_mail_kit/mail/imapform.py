@@ -1,0 +1,133 @@
+"""ENVELOPE, BODY and BODYSTRUCTURE as IMAP writes them (RFC 3501 7.4.2)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from twisted_mail_kit.mail.addresslist import MOST_TOKENS, parse_address_list
+from twisted_mail_kit.mail.headers import Headers
+from twisted_mail_kit.mail.part import Parameters, Part
+
+_NOT_QUOTABLE: Final = re.compile(rb'[\x00\r\n"\\\x80-\xff]')
+_MOST_TEXT: Final = 8 * 1024
+_MOST_ADDRESSES: Final = 64 * 1024
+
+# A multipart has at least one part in IMAP's grammar; `Part` promises it.
+
+
+def string(value: bytes) -> bytes:
+    """A quoted string where it can be one, otherwise a literal, ready to be sent (RFC 3501 4.3). NUL is left out."""
+    if _NOT_QUOTABLE.search(value) is None:
+        return b'"%b"' % value
+    value = value.replace(b"\0", b"")
+    if value.isascii() and b"\r" not in value and b"\n" not in value:
+        return b'"%b"' % value.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return b"{%d}\r\n%b" % (len(value), value)
+
+
+def nstring(value: bytes | None) -> bytes:
+    """A string, or NIL."""
+    return b"NIL" if value is None else string(value)
+
+
+def envelope(headers: Headers, most_text: int = _MOST_TEXT, most_addresses: int = _MOST_ADDRESSES) -> bytes:
+    """The ENVELOPE list: at most so many octets of one field's text, and of one field's addresses in this form.
+
+    Encoded words stay encoded. Sender and Reply-To are those of From where they are absent or empty. Several To, Cc
+    or Bcc fields count as one.
+    """
+
+    def text(name: bytes) -> bytes:
+        value = headers.get(name)
+        return b"NIL" if value is None else string(value[:most_text])
+
+    def people(values: list[bytes]) -> bytes:
+        return _address_list(values, most_addresses) if values else b"NIL"
+
+    sender = people(headers.all(b"from")[:1])
+    author, reply_to = people(headers.all(b"sender")[:1]), people(headers.all(b"reply-to")[:1])
+    return b"(%b %b %b %b %b %b %b %b %b %b)" % (
+        text(b"date"),
+        text(b"subject"),
+        sender,
+        sender if author == b"NIL" else author,
+        sender if reply_to == b"NIL" else reply_to,
+        people(headers.all(b"to")),
+        people(headers.all(b"cc")),
+        people(headers.all(b"bcc")),
+        text(b"in-reply-to"),
+        text(b"message-id"),
+    )
+
+
+def _address_list(values: list[bytes], most: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    in_group = False
+    left = MOST_TOKENS
+    for value in values:
+        if left <= 0:
+            break
+        left -= len(value) // 8
+        for name, route, local, domain in parse_address_list(value):
+            piece = b"(%b %b %b %b)" % (nstring(name), nstring(route), nstring(local), nstring(domain))
+            size += len(piece)
+            if size > most:
+                break
+            in_group = (domain is None and local is not None) or (in_group and domain is not None)
+            pieces.append(piece)
+    if in_group:
+        pieces.append(b"(NIL NIL NIL NIL)")  # a list that was cut ends its group
+    return b"(%b)" % b"".join(pieces) if pieces else b"NIL"
+
+
+def body(part: Part, extended: bool) -> bytes:
+    """BODYSTRUCTURE where `extended`, otherwise BODY, of a part and what is in it."""
+    if part.children:
+        form = b"%b %b" % (b"".join([body(child, extended) for child in part.children]), _name(part.subtype))
+        if extended:
+            form = b"%b %b %b" % (form, _parameters(part.parameters), _extension(part))
+        return b"(%b)" % form
+    form = b"%b %b %b %b %b %b %d" % (
+        _name(part.type),
+        _name(part.subtype),
+        _parameters(part.parameters),
+        nstring(part.content_id),
+        nstring(part.description),
+        _name(part.encoding),
+        part.end - part.body_start,
+    )
+    if part.type == "text":
+        form = b"%b %d" % (form, part.lines)
+    elif part.message is not None:
+        form = b"%b %b %b %d" % (form, part.envelope or NO_ENVELOPE, body(part.message, extended), part.lines)
+    if extended:
+        form = b"%b %b %b" % (form, nstring(part.md5), _extension(part))
+    return b"(%b)" % form
+
+
+NO_ENVELOPE: Final = b"(%b)" % b" ".join([b"NIL"] * 10)
+
+
+def _extension(part: Part) -> bytes:
+    if part.disposition is None:
+        disposition = b"NIL"
+    else:
+        disposition = b"(%b %b)" % (_name(part.disposition), _parameters(part.disposition_parameters))
+    language = b"(%b)" % b" ".join([_quoted(tag) for tag in part.language]) if part.language else b"NIL"
+    return b"%b %b %b" % (disposition, language, nstring(part.location))
+
+
+def _parameters(parameters: Parameters) -> bytes:
+    if not parameters:
+        return b"NIL"
+    return b"(%b)" % b" ".join([b"%b %b" % (string(name), string(value)) for name, value in parameters])
+
+
+def _name(name: str) -> bytes:
+    return string(name.encode("ascii"))
+
+
+def _quoted(value: bytes) -> bytes:
+    return b'"%b"' % value

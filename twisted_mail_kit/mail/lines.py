@@ -1,0 +1,71 @@
+"""What the lines of a message are like: long ones, bare line ends, octets that are not ASCII."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_ALLOWED: Final = 998
+"""Octets of a line without its end (RFC 5322 2.1.1)."""
+
+
+class LineCount:
+    """Fed with the octets of a message in chunks of any cut; all is looked at in bulk, never line by line."""
+
+    __slots__ = ("_at", "_crlf", "_line_start", "_lone", "_was_cr", "has_8bit", "longest")
+
+    def __init__(self) -> None:
+        self.has_8bit = False
+        self.longest = 0
+        """Octets of the longest line without its end, if that is above 998."""
+        self._at = 0  # octets so far
+        self._line_start = 0
+        self._crlf = 0
+        self._lone = 0  # CRs and LFs, each counted
+        self._was_cr = False
+
+    @property
+    def has_bare(self) -> bool:
+        """A CR without LF, or a LF without CR."""
+        return self._lone != 2 * self._crlf
+
+    def feed(self, octets: bytes) -> None:
+        """Take the next octets."""
+        if not octets:
+            return
+        if not self.has_8bit and not octets.isascii():
+            self.has_8bit = True
+        # Once there is a bare one it stays, and counting could only hide it: so count to the end.
+        crs = octets.count(b"\r")
+        self._lone += crs + octets.count(b"\n")
+        if crs:
+            self._crlf += octets.count(b"\r\n")
+        if self._was_cr and octets[0] == 0x0A:
+            self._crlf += 1
+        self._was_cr = octets[-1] == 0x0D
+        self._measure(octets)
+        self._at += len(octets)
+
+    def close(self) -> None:
+        """The last line may lack its end."""
+        length = self._at - self._line_start
+        if length > max(self.longest, _ALLOWED):
+            self.longest = length
+
+    def _measure(self, octets: bytes) -> None:
+        base, size = self._at, len(octets)
+        allowed = max(self.longest, _ALLOWED) + 2  # with its CR LF
+        start = self._line_start - base  # negative where the line began in an earlier chunk
+        while True:
+            # From the start of a line jump over all lines that end within the allowed length.
+            end = octets.rfind(b"\n", max(start, 0), max(start + allowed, 0))
+            if end < 0:
+                if start + allowed >= size:
+                    break
+                end = octets.find(b"\n", max(start + allowed, 0))
+                if end < 0:
+                    break
+                # A line end is CR LF as a rule, and the CR is not counted.
+                self.longest = max(self.longest, end - start - 1)
+                allowed = max(self.longest, _ALLOWED) + 2
+            start = end + 1
+        self._line_start = start + base
