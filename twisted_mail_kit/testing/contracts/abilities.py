@@ -1,0 +1,127 @@
+"""Promises of the optional abilities: kept where they are provided, skipped aloud where not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from zope.interface import Interface
+from zope.interface.verify import verifyObject
+
+from twisted_mail_kit.errors import AccountNotFound, BlobNotFound
+from twisted_mail_kit.interfaces import Add, IAccount, IAccountList, IChangeHints, IMailStore, ISharedBlobs, Remove
+from twisted_mail_kit.testing.contracts.crowds import pause
+from twisted_mail_kit.testing.contracts.promise import StoreBench, promise
+from twisted_mail_kit.testing.contracts.steps import LETTER, add, create, inbox, messages, read, write_blob
+
+
+def able(store: IMailStore, ability: type[Interface]) -> Any:
+    """The store, if it is."""
+    if not ability.providedBy(store):
+        pytest.skip(f"the store does not provide {ability.__name__}: the framework does without")
+    verifyObject(ability, store)
+    return store
+
+
+class AbilityPromises(StoreBench):
+    """IChangeHints, ISharedBlobs, IAccountList."""
+
+    @promise
+    async def test_hints_tell_of_commits_in_order(self, store: IMailStore) -> None:
+        able(store, IChangeHints)
+        heard: list[tuple[str, int]] = []
+        unwatch = able(store, IChangeHints).watch_changes(lambda name, modseq: heard.append((name, modseq)))
+        accounts = [await store.open_account(name, create=True) for name in ("alice", "bob")]
+        for _ in range(5):
+            for account in accounts:
+                await add(account, (await inbox(account)).id)
+        states = {account.name: await account.state() for account in accounts}
+        for _ in range(400):
+            if all((name, state) in heard for name, state in states.items()):
+                break
+            await pause(0.005)
+        for name, state in states.items():
+            modseqs = [modseq for told, modseq in heard if told == name]
+            assert modseqs == sorted(modseqs) and modseqs[-1] == state
+        unwatch()
+        heard.clear()
+        await add(accounts[0], (await inbox(accounts[0])).id)
+        await pause(0.05)
+        assert not heard
+        unwatch()
+
+    @promise
+    async def test_a_listener_that_fails_harms_nobody(self, store: IMailStore, account: IAccount) -> None:
+        heard: list[int] = []
+
+        def fail(name: str, modseq: int) -> None:
+            heard.append(modseq)
+            raise RuntimeError("a listener of the contract suite that fails")
+
+        able(store, IChangeHints).watch_changes(fail)
+        able(store, IChangeHints).watch_changes(lambda name, modseq: heard.append(-modseq))
+        for _ in range(2):
+            await add(account, (await inbox(account)).id)
+            await pause()
+        assert (await inbox(account)).total == 2
+
+    @promise
+    async def test_a_shared_blob_goes_into_every_account(self, store: IMailStore) -> None:
+        blob = await write_blob(able(store, ISharedBlobs).new_blob(len(LETTER)), LETTER)
+        accounts = [await store.open_account(name, create=True) for name in ("a", "b", "c")]
+        for account in accounts:
+            await account.apply([Add((await inbox(account)).id, blob, 1)])
+        first = accounts[0]
+        await first.apply([Remove((await inbox(first)).id, range(1, 10))])
+        for account in accounts[1:]:
+            (row,) = await messages(account, (await inbox(account)).id)
+            assert (row.size, await read(account, row.blob_id)) == (len(LETTER), LETTER)
+
+    @promise
+    async def test_a_shared_blob_is_read_only_where_it_was_added(self, store: IMailStore, account: IAccount) -> None:
+        blob = await write_blob(able(store, ISharedBlobs).new_blob(), LETTER)
+        other = await store.open_account("bob", create=True)
+        await account.apply([Add((await inbox(account)).id, blob, 1)])
+        (row,) = await messages(account, (await inbox(account)).id)
+        for blob_id in (blob, row.blob_id):
+            with pytest.raises(BlobNotFound):
+                await other.read_blob(blob_id, 0, 10)
+
+    @promise
+    async def test_accounts_are_listed_in_order_and_in_pages(self, store: IMailStore) -> None:
+        able(store, IAccountList)
+        names = ["b", "a", "\u00e9", "B", "a b", "../x"]
+        for name in names:
+            await store.open_account(name, create=True)
+        listed: list[str] = []
+        while True:
+            page = await able(store, IAccountList).account_names(listed[-1] if listed else "", limit=2)
+            assert len(page) <= 2
+            if not page:
+                break
+            listed.extend(page)
+        assert listed == sorted(names)
+        assert list(await able(store, IAccountList).account_names(limit=100)) == sorted(names)
+
+    @promise
+    async def test_a_removed_account_is_gone_and_the_others_stay(self, store: IMailStore, account: IAccount) -> None:
+        able(store, IAccountList)
+        other = await store.open_account("bob", create=True)
+        for one in (account, other):
+            await add(one, (await inbox(one)).id)
+            await create(one, "Box")
+        old = await inbox(account)
+        (row,) = await messages(account, old.id)
+        await able(store, IAccountList).remove_account("alice")
+        for ask in (store.open_account, able(store, IAccountList).remove_account):
+            with pytest.raises(AccountNotFound):
+                await ask("alice")
+        assert list(await able(store, IAccountList).account_names()) == ["bob"]
+        assert (await inbox(other)).total == 1
+        new = await store.open_account("alice", create=True)
+        (box,) = await new.mailboxes()
+        assert (box.name, box.total) == (("INBOX",), 0)
+        # RFC 3501 2.3.1.1: a client that has cached the old inbox must not take its UIDs for those of this one.
+        assert box.uidvalidity != old.uidvalidity or box.uidnext >= old.uidnext
+        with pytest.raises(BlobNotFound):
+            await new.read_blob(row.blob_id, 0, 10)
