@@ -1,0 +1,44 @@
+"""The embedded store keeps every store's promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+
+from twisted_mail_kit.stores.sqlite import SQLiteSettings, SQLiteStore
+from twisted_mail_kit.testing.contracts import MailStoreContract
+
+
+class LaterReactor:
+    """The reactor, with a clock that can be turned forward."""
+
+    def __init__(self) -> None:
+        self.later = 0.0
+
+    def seconds(self) -> float:
+        return reactor.seconds() + self.later
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+
+class TestSQLiteStore(MailStoreContract):
+    persistent = True
+
+    def make_store(self, tmp_path: Path) -> SQLiteStore:
+        return SQLiteStore(tmp_path, LaterReactor())
+
+    async def pass_time(self, store: SQLiteStore, seconds: float) -> None:
+        store._reactor.later += seconds
+        await store.keep_house()
+
+
+class TestSmallPieces(MailStoreContract):
+    """All messages but the smallest have files of their own, and segments are short."""
+
+    persistent = True
+
+    def make_store(self, tmp_path: Path) -> SQLiteStore:
+        return SQLiteStore(tmp_path, reactor, SQLiteSettings(small_message=64, segment_size=256))

@@ -1,0 +1,117 @@
+"""The file functions that the store stands on: one small seam, where tests let a disk fail or lose its power."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+
+class Files:
+    """The operating system's files, by descriptor. Every method raises OSError."""
+
+    def create(self, path: Path) -> int:
+        """A new file, for reading and writing, which nobody else may read."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def open(self, path: Path) -> int:
+        """An existing file, for reading."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self, fd: int) -> None:
+        """Let go of it; says nothing about what is on the disk."""
+        os.close(fd)
+
+    def write(self, fd: int, octets: bytes | memoryview, offset: int) -> int:
+        """Write some of the octets; answers how many."""
+        return os.pwrite(fd, octets, offset)
+
+    def sync(self, fd: int) -> None:
+        """Return when all that was written to the file would survive a power cut."""
+        os.fdatasync(fd)
+
+    def sync_directory(self, path: Path) -> None:
+        """Return when the names in a directory would survive a power cut."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def read(self, fd: int, size: int, offset: int) -> bytes:
+        """At most `size` octets."""
+        return os.pread(fd, size, offset)
+
+    def read_cached(self, fd: int, size: int, offset: int) -> bytes | None:
+        """`size` octets where they are in memory already, or None: the disk would have to be waited for."""
+        buffer = bytearray(size)
+        try:
+            got = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                return None
+            raise
+        return bytes(buffer) if got == size else None
+
+    def size(self, fd: int) -> int:
+        """Octets in the file."""
+        return os.fstat(fd).st_size
+
+    def remove(self, path: Path) -> None:
+        """The name is gone; whoever has the file open may go on reading."""
+        path.unlink(missing_ok=True)
+
+    def make_directory(self, path: Path) -> None:
+        """Which nobody else may look into; its name is durable. Nothing happens where it is there."""
+        if path.is_dir():
+            return
+        path.mkdir(mode=0o700, exist_ok=True)
+        self.sync_directory(path.parent)
+
+    def lock(self, fd: int) -> bool:
+        """Take the file for this process until it is closed; False: another one has it."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def write_all(files: Files, fd: int, octets: bytes, offset: int) -> None:
+    """Write all of them, however few the disk takes at once."""
+    done = files.write(fd, octets, offset)
+    while done < len(octets):
+        more = files.write(fd, memoryview(octets)[done:], offset + done)
+        if more <= 0:
+            raise OSError(errno.EIO, "the disk takes no more")
+        done += more
+
+
+def read_all(files: Files, fd: int, size: int, offset: int) -> bytes:
+    """`size` octets, fewer only at the end of the file."""
+    octets = files.read(fd, size, offset)
+    while octets and len(octets) < size:
+        more = files.read(fd, size - len(octets), offset + len(octets))
+        if not more:
+            break
+        octets += more
+    return octets
+
+
+class OpenFile:
+    """A descriptor that is closed when the last one who reads from it lets go."""
+
+    __slots__ = ("fd", "files")
+
+    def __init__(self, files: Files, fd: int) -> None:
+        self.files = files
+        self.fd = fd
+
+    def __del__(self) -> None:
+        self.files.close(self.fd)
+
+
+def is_full(error: OSError) -> bool:
+    """There is no room: it may come back, and nothing is broken."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

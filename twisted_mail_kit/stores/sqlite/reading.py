@@ -1,0 +1,207 @@
+"""Questions to the index: short ones are asked in the reactor thread, long ones in others."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from twisted_mail_kit.errors import AccountNotFound, MailboxNotFound, StateTooOld
+from twisted_mail_kit.mail.facts import Changes, Mailbox, Message, Removal
+from twisted_mail_kit.stores.sqlite import rows
+from twisted_mail_kit.stores.sqlite.segments import Location
+
+SHORT = 300
+"""So many rows are read in the reactor thread: under a millisecond."""
+
+# Messages of a mailbox that is gone may be there for a while, until housekeeping has taken them away.
+_MESSAGE_ALIVE = "EXISTS (SELECT 1 FROM mailboxes WHERE mailboxes.id = messages.id >> 32)"
+_REMOVAL_ALIVE = "(message & 0xFFFFFFFF = 0 OR EXISTS (SELECT 1 FROM mailboxes WHERE mailboxes.id = message >> 32))"
+_MESSAGES = "messages INDEXED BY messages_modseq"
+_LAST = (1 << 63) - 1
+
+
+def by_uids(connection: sqlite3.Connection, columns: str, mailbox: int, uids: Sequence[int]) -> list[Any]:
+    """Rows of those messages that are there, ascending; `columns` begins with the id."""
+    base = mailbox << 32
+    # A UID beyond 32 bits would reach into the next mailbox.
+    wanted = sorted({uid for uid in uids if 0 < uid < rows.UID_LIMIT})
+    if not wanted:
+        return []
+    low, high = wanted[0], wanted[-1]
+    if len(wanted) > 8 and high - low < 4 * len(wanted):
+        found = connection.execute(
+            f"SELECT {columns} FROM messages WHERE id BETWEEN ? AND ? ORDER BY id", (base + low, base + high)
+        )
+        if len(wanted) == high - low + 1:
+            return found.fetchall()
+        there = {base + uid for uid in wanted}
+        return [row for row in found if row[0] in there]
+    result: list[Any] = []
+    for start in range(0, len(wanted), 500):
+        ids = [base + uid for uid in wanted[start : start + 500]]
+        # Few different statements: sqlite3 keeps them prepared.
+        ids += [ids[-1]] * (next(size for size in (1, 8, 64, 500) if size >= len(ids)) - len(ids))
+        marks = ",".join("?" * len(ids))
+        result += connection.execute(f"SELECT {columns} FROM messages WHERE id IN ({marks}) ORDER BY id", ids)
+    return result
+
+
+class Reader:
+    """One connection that only reads."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.execute = connection.execute
+
+    def account(self, name: str) -> int | None:
+        """An account's number."""
+        row = self.execute("SELECT id FROM accounts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def account_names(self, after: str, limit: int) -> list[str]:
+        """See IAccountList."""
+        found = self.execute("SELECT name FROM accounts WHERE name > ? ORDER BY name LIMIT ?", (after, limit))
+        return [name for (name,) in found]
+
+    def state(self, account: int) -> int:
+        """See IAccount."""
+        row = self.execute("SELECT modseq FROM accounts WHERE id = ?", (account,)).fetchone()
+        if row is None:
+            raise AccountNotFound(f"account {account} is gone")
+        return int(row[0])
+
+    def mailboxes(self, account: int) -> list[Mailbox]:
+        """See IAccount."""
+        found = self.execute(f"SELECT {rows.MAILBOX} FROM mailboxes WHERE account = ?", (account,)).fetchall()
+        if not found:
+            self.state(account)
+        return [rows.mailbox(row) for row in found]
+
+    def total(self, account: int, mailbox_id: str) -> tuple[int, int]:
+        """A mailbox's number, and how many messages it has. Raises MailboxNotFound."""
+        number = rows.mailbox_number(mailbox_id)
+        row = self.execute("SELECT id, total FROM mailboxes WHERE id = ? AND account = ?", (number, account)).fetchone()
+        if row is None:
+            raise MailboxNotFound(mailbox_id)
+        return row[0], row[1]
+
+    def messages(self, mailbox: int, uids: Sequence[int] | None, after: int, limit: int) -> list[Message]:
+        """See IAccount; `after` is a UID."""
+        if uids is None:
+            base = mailbox << 32
+            found = self.execute(
+                f"SELECT {rows.MESSAGE} FROM messages WHERE id > ? AND id < ? ORDER BY id LIMIT ?",
+                (base + after, base + rows.UID_LIMIT, limit),
+            )
+            return rows.messages(mailbox, found)
+        return rows.messages(mailbox, by_uids(self.connection, rows.MESSAGE, mailbox, uids))
+
+    def is_short(self, account: int, since: int) -> bool:
+        """Whether little has changed since then."""
+        count = 0
+        for table in ("messages", "removals"):
+            count += self.execute(
+                f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE account = ? AND modseq > ? LIMIT ?)",
+                (account, since, SHORT),
+            ).fetchone()[0]
+        return count < SHORT
+
+    def changes(self, account: int, since: int, mailbox_id: str | None, limit: int) -> Changes:
+        """See IAccount."""
+        self.execute("BEGIN")
+        try:
+            return self._changes(account, since, mailbox_id, max(limit, 1))
+        finally:
+            self.execute("COMMIT")
+
+    def _changes(self, account: int, since: int, mailbox_id: str | None, limit: int) -> Changes:
+        row = self.execute("SELECT modseq, forgotten FROM accounts WHERE id = ?", (account,)).fetchone()
+        if row is None:
+            raise AccountNotFound(f"account {account} is gone")
+        modseq, forgotten = row
+        low, high, number, where = 0, _LAST, 0, "account = ?"
+        if mailbox_id is not None:
+            number, _ = self.total(account, mailbox_id)
+            low, high, where = (number << 32) + 1, (number + 1 << 32) - 1, "id = ?"
+        if not forgotten <= since <= modseq:
+            raise StateTooOld(f"{since} is not within {forgotten}-{modseq}")
+        if since == modseq:
+            return Changes(since, since, False, (), (), (), ())
+        mailboxes = [
+            rows.mailbox(row)
+            for row in self.execute(
+                f"SELECT {rows.MAILBOX} FROM mailboxes WHERE {where} AND modseq > ?", (number or account, since)
+            )
+        ]
+        where_message = f"account = ? AND modseq > ? AND modseq <= ? AND id BETWEEN ? AND ? AND {_MESSAGE_ALIVE}"
+        where_removal = f"account = ? AND modseq > ? AND modseq <= ? AND message BETWEEN ? AND ? AND {_REMOVAL_ALIVE}"
+        bounds = (account, since, modseq, low, high)
+        modseqs = [box.modseq for box in mailboxes]
+        for table, where in ((_MESSAGES, where_message), ("removals", where_removal)):
+            sql = f"SELECT modseq FROM {table} WHERE {where} ORDER BY modseq LIMIT ?"
+            modseqs += [row[0] for row in self.execute(sql, (*bounds, limit + 1))]
+        modseqs.sort()
+        until = modseq
+        if len(modseqs) > limit:
+            # The page ends with the modseq of the row that fills it, and has all the rows of that one.
+            until = modseqs[limit - 1]
+            if not self._is_more(modseqs, until, where_message, where_removal, bounds):
+                until = modseq
+        bounds = (account, since, until, low, high)
+        found = self.execute(f"SELECT {rows.MESSAGE} FROM {_MESSAGES} WHERE {where_message}", bounds)
+        messages = [rows.message(row) for row in found]
+        messages.sort(key=_in_order)
+        removed, gone = [], []
+        for message, email_id, when in self.execute(
+            f"SELECT message, email_id, modseq FROM removals WHERE {where_removal} ORDER BY modseq", bounds
+        ):
+            if message & 0xFFFFFFFF:
+                removed.append(rows.removal(message, email_id, when))
+            else:
+                gone.append(rows.mailbox_id(message >> 32))
+        removed.sort(key=_in_order)
+        return Changes(
+            since=since,
+            until=until,
+            more=until < modseq,
+            mailboxes=tuple(box for box in mailboxes if box.modseq <= until),
+            removed_mailboxes=tuple(gone),
+            messages=tuple(messages),
+            removed=tuple(removed),
+        )
+
+    def _is_more(self, modseqs: list[int], until: int, messages: str, removals: str, bounds: tuple[Any, ...]) -> bool:
+        if modseqs[-1] > until:
+            return True
+        account, _, last, low, high = bounds
+        later = (account, until, last, low, high)
+        return any(
+            self.execute(f"SELECT 1 FROM {table} WHERE {where} LIMIT 1", later).fetchone()
+            for table, where in ((_MESSAGES, messages), ("removals", removals))
+        )
+
+    def location(self, account: int, number: int) -> Location | None:
+        """Where a blob is, if the account may read it."""
+        row = self.execute(
+            'SELECT blob, segment, "offset", size FROM blobs WHERE blob = ? AND account = ?', (number, account)
+        ).fetchone()
+        return None if row is None else Location(*row)
+
+    def data_version(self) -> int:
+        """Another number after every commit of another connection."""
+        return int(self.execute("PRAGMA data_version").fetchone()[0])
+
+    def serial(self) -> int:
+        """The number of the last batch that changed an account."""
+        return int(self.execute("SELECT value FROM store WHERE key = 'serial'").fetchone()[0])
+
+    def changed_accounts(self, since: int) -> list[tuple[str, int, int]]:
+        """(name, modseq, serial) of the accounts that have changed since that batch, in the order of the batches."""
+        return self.execute(
+            "SELECT name, modseq, serial FROM accounts WHERE serial > ? ORDER BY serial", (since,)
+        ).fetchall()
+
+
+def _in_order(row: Message | Removal) -> tuple[int, str, int]:
+    return row.modseq, row.mailbox_id, row.uid

@@ -1,0 +1,168 @@
+"""Rows as the database has them, and the values that they stand for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Any
+
+from twisted_mail_kit.mail.facts import Added, Applied, Copied, FlagsSet, Mailbox, Message, Removal, Removed, Result
+
+UID_LIMIT = 1 << 32
+SEEN = 1
+_SYSTEM = {r"\Seen": SEEN, r"\Answered": 2, r"\Flagged": 4, r"\Deleted": 8, r"\Draft": 16}
+
+MESSAGE = "id, email_id, thread_id, blob_id, size, internal_date, saved_date, flags, modseq, created, summary"
+MAILBOX = "id, name, role, uidvalidity, uidnext, modseq, total, unseen, size, subscribed"
+
+PackedFlags = int | str
+
+# --- ids -------------------------------------------------------------------------------------------------------------
+
+
+def mailbox_id(number: int) -> str:
+    """What the outside calls a mailbox."""
+    return f"m{number}"
+
+
+def mailbox_number(text: str) -> int | None:
+    """A mailbox's number, or None for what never was an id of ours."""
+    if text[:1] == "m" and text[1:].isascii() and text[1:].isdecimal() and text[1] != "0" and len(text) < 12:
+        return int(text[1:])
+    return None
+
+
+def blob_id(number: int, secret: bytes | None = None) -> str:
+    """What the outside calls a blob. A shared one's name cannot be guessed, as whoever knows it may have it."""
+    if secret is None:
+        return f"b{number:x}"
+    return f"s{number:x}-{blake2b(b'%x' % number, key=secret, digest_size=10).hexdigest()}"
+
+
+def blob_number(text: str, secret: bytes) -> int | None:
+    """A blob's number, or None for what never was an id of ours."""
+    digits = text[1:].partition("-")[0]
+    if not digits.isascii() or not digits.isalnum() or len(digits) > 15:
+        return None
+    try:
+        number = int(digits, 16)
+    except ValueError:
+        return None
+    return number if text == blob_id(number, secret if text[0] == "s" else None) else None
+
+
+# --- flags -----------------------------------------------------------------------------------------------------------
+
+
+class _Unpacked(dict[PackedFlags, frozenset[str]]):
+    """Packed flags -> flags; the same set object for all messages that have the same."""
+
+    LIMIT = 4096
+
+    def __missing__(self, packed: PackedFlags) -> frozenset[str]:
+        bits, *keywords = [packed] if isinstance(packed, int) else json.loads(packed)
+        flags = frozenset([*(flag for flag, bit in _SYSTEM.items() if bits & bit), *keywords])
+        if len(self) >= self.LIMIT:
+            self.clear()
+        self[packed] = flags
+        return flags
+
+
+FLAGS = _Unpacked()
+_PACKED: dict[frozenset[str], PackedFlags] = {}
+
+
+def pack_flags(flags: Iterable[str]) -> PackedFlags:
+    """System flags as bits of an integer; where there are keywords, JSON of the integer and the keywords."""
+    key = flags if isinstance(flags, frozenset) else frozenset(flags)
+    packed = _PACKED.get(key)
+    if packed is None:
+        bits = sum(bit for flag, bit in _SYSTEM.items() if flag in key)
+        keywords = sorted(key - _SYSTEM.keys())
+        packed = json.dumps([bits, *keywords]) if keywords else bits
+        if len(_PACKED) >= _Unpacked.LIMIT:
+            _PACKED.clear()
+        _PACKED[key] = packed
+    return packed
+
+
+def is_unseen(packed: PackedFlags) -> bool:
+    r"""Without ``\Seen``."""
+    bits = packed if isinstance(packed, int) else int(packed[1 : packed.index(",")])
+    return not bits & SEEN
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def messages(mailbox: int, rows: Iterable[tuple[Any, ...]]) -> list[Message]:
+    """Messages of one mailbox, from rows of MESSAGE."""
+    new, name, base, unpacked = tuple.__new__, mailbox_id(mailbox), mailbox << 32, FLAGS
+    return [
+        new(
+            Message,
+            (name, i - base, email, thread, blob, size, internal, saved, unpacked[flags], modseq, made, summary),
+        )
+        for i, email, thread, blob, size, internal, saved, flags, modseq, made, summary in rows
+    ]
+
+
+def message(row: tuple[Any, ...]) -> Message:
+    """One message of any mailbox."""
+    return messages(row[0] >> 32, (row,))[0]
+
+
+def mailbox(row: tuple[Any, ...]) -> Mailbox:
+    """A mailbox, from a row of MAILBOX."""
+    return Mailbox._make((mailbox_id(row[0]), unpack_name(row[1]), *row[2:9], bool(row[9])))
+
+
+def removal(message: int, email_id: str, modseq: int) -> Removal:
+    """A tombstone."""
+    return Removal(mailbox_id(message >> 32), message & (UID_LIMIT - 1), email_id, modseq)
+
+
+def pack_name(name: tuple[str, ...]) -> str:
+    """A path as JSON, in ASCII: there is only one way to write it."""
+    return json.dumps(list(name), separators=(",", ":"))
+
+
+def unpack_name(packed: str) -> tuple[str, ...]:
+    """The path again."""
+    return tuple(json.loads(packed))
+
+
+# --- answers, kept with their tokens ---------------------------------------------------------------------------------
+
+_KINDS: dict[str, Any] = {"m": Mailbox, "a": Added, "c": Copied, "f": FlagsSet, "r": Removed}
+_LETTERS: dict[Any, str] = {kind: letter for letter, kind in _KINDS.items()}
+
+
+def token_key(account: int, token: str) -> bytes:
+    """A token's short name, of one length whatever the token is."""
+    return blake2b(token.encode("utf-8", "surrogatepass"), digest_size=16, salt=account.to_bytes(8, "big")).digest()
+
+
+def pack_answer(applied: Applied) -> str:
+    """An answer as JSON."""
+    results = [None if result is None else [_LETTERS[type(result)], *result] for result in applied.results]
+    return json.dumps([applied.modseq, results], separators=(",", ":"))
+
+
+def unpack_answer(packed: str) -> Applied:
+    """The answer again, marked as replayed."""
+    modseq, results = json.loads(packed)
+    return Applied(modseq, tuple(map(_result, results)), True)
+
+
+def _result(packed: list[Any] | None) -> Result:
+    if packed is None:
+        return None
+    letter, *fields = packed
+    result: Result = _KINDS[letter](*map(_tuples, fields))
+    return result
+
+
+def _tuples(field: Any) -> Any:
+    return tuple(map(_tuples, field)) if isinstance(field, list) else field

@@ -1,0 +1,152 @@
+"""The index: its tables, and how its database is opened."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from pathlib import Path
+
+from twisted_mail_kit.errors import ConfigurationError, Unavailable
+from twisted_mail_kit.stores.sqlite.files import Files
+
+APPLICATION_ID = 0x544D4B31
+VERSION = 1
+INDEX = "index.sqlite"
+OURS = {INDEX, f"{INDEX}-wal", f"{INDEX}-shm", f"{INDEX}-journal", "segments", "large"}
+
+# A message's row id is mailbox << 32 | uid: a mailbox's messages lie side by side, in the order of their UIDs, and
+# one number finds each. Flags are an integer (system flags), or JSON where there are keywords; see rows.py.
+SCHEMA = (
+    "CREATE TABLE store (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
+    """CREATE TABLE accounts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, modseq INTEGER NOT NULL,
+        emails INTEGER NOT NULL, removals INTEGER NOT NULL, forgotten INTEGER NOT NULL, serial INTEGER NOT NULL)""",
+    "CREATE INDEX accounts_serial ON accounts (serial)",
+    "CREATE INDEX accounts_removals ON accounts (removals) WHERE removals > 0",
+    """CREATE TABLE mailboxes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, name TEXT NOT NULL, role TEXT,
+        uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL, modseq INTEGER NOT NULL, total INTEGER NOT NULL,
+        unseen INTEGER NOT NULL, size INTEGER NOT NULL, subscribed INTEGER NOT NULL, UNIQUE (account, name))""",
+    "CREATE UNIQUE INDEX mailboxes_role ON mailboxes (account, role) WHERE role IS NOT NULL",
+    """CREATE TABLE messages (
+        id INTEGER PRIMARY KEY, account INTEGER NOT NULL, email_id TEXT NOT NULL, thread_id TEXT NOT NULL,
+        blob_id TEXT NOT NULL, size INTEGER NOT NULL, internal_date INTEGER NOT NULL, saved_date INTEGER NOT NULL,
+        flags NOT NULL, modseq INTEGER NOT NULL, created INTEGER NOT NULL, summary BLOB NOT NULL)""",
+    "CREATE INDEX messages_modseq ON messages (account, modseq)",
+    # uid 0: the mailbox itself
+    """CREATE TABLE removals (
+        account INTEGER NOT NULL, modseq INTEGER NOT NULL, message INTEGER NOT NULL, email_id TEXT NOT NULL,
+        time INTEGER NOT NULL, PRIMARY KEY (account, modseq, message)) WITHOUT ROWID""",
+    # Mailboxes that are gone, and whose messages housekeeping takes away.
+    "CREATE TABLE graves (mailbox INTEGER PRIMARY KEY, account INTEGER NOT NULL)",
+    # Who may read which octets, and where they are. `gone`: when the last reference went.
+    """CREATE TABLE blobs (
+        blob INTEGER NOT NULL, account INTEGER NOT NULL, segment INTEGER NOT NULL, "offset" INTEGER NOT NULL,
+        size INTEGER NOT NULL, refs INTEGER NOT NULL, gone INTEGER, PRIMARY KEY (blob, account)) WITHOUT ROWID""",
+    "CREATE INDEX blobs_gone ON blobs (gone) WHERE gone IS NOT NULL",
+    # Blob numbers in a segment are low to high; closed: when the last record came, 0 while it may grow.
+    """CREATE TABLE segments (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, "end" INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL,
+        closed INTEGER NOT NULL)""",
+    # A token's key is a hash of account and token. The day comes first, so that a day is forgotten at once.
+    """CREATE TABLE tokens (
+        day INTEGER NOT NULL, key BLOB NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (day, key)) WITHOUT ROWID""",
+)
+
+
+def prepare(root: Path, files: Files) -> Path:
+    """Make the directory and an empty index, or see that it is ours; answers the index's path.
+
+    Raises ConfigurationError where it belongs to another program, Unavailable where it cannot be used.
+    """
+    index = root / INDEX
+    try:
+        if not root.is_dir():
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.sync_directory(root.parent)
+        # A hidden file is nobody's data: a mount point's `.snapshot`, a `.gitkeep`.
+        strangers = {name for name in os.listdir(root) if not name.startswith(".")} - OURS  # noqa: PTH208
+        if strangers and not index.exists():
+            raise ConfigurationError([f"{root}: not a mail store, {min(strangers)} is in it"])
+        if not index.exists():
+            root.chmod(0o700)
+            try:
+                files.close(files.create(index))
+            except FileExistsError:
+                pass  # another process was quicker
+            files.sync_directory(root)
+    except OSError as error:
+        raise Unavailable(f"{root}: {error.strerror}") from error
+    return index
+
+
+def open_writer(index: Path, lock_timeout: float, cache_size: int) -> sqlite3.Connection:
+    """The connection that writes; makes the tables where there are none yet.
+
+    Raises ConfigurationError for another program's database, or one of a newer format, and Unavailable.
+    """
+    connection = sqlite3.connect(
+        index, timeout=lock_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    try:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        if tables and application != APPLICATION_ID:
+            raise ConfigurationError([f"{index}: a database of another program"])
+        if version > VERSION:
+            raise ConfigurationError([f"{index}: format {version} is newer than this program's {VERSION}"])
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute(f"PRAGMA cache_size = -{cache_size // 1024}")
+        if not tables:
+            _make_tables(connection)
+    except ConfigurationError:
+        connection.close()
+        raise
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise Unavailable(f"{index}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise ConfigurationError([f"{index}: {error}"]) from error
+    return connection
+
+
+def open_reader(index: Path, lock_timeout: float) -> sqlite3.Connection:
+    """A connection that only reads."""
+    connection = sqlite3.connect(
+        f"{index.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=lock_timeout,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA query_only = 1")
+    connection.execute("PRAGMA mmap_size = 268435456")
+    connection.execute("PRAGMA cache_size = -4096")
+    return connection
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            for statement in SCHEMA:
+                connection.execute(statement)
+            connection.executemany(
+                "INSERT INTO store VALUES (?, ?)",
+                [("uidvalidity", 0), ("serial", 0), ("run", 0), ("secret", secrets.token_bytes(16))],
+            )
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

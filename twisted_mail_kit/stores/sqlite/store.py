@@ -1,0 +1,273 @@
+"""The embedded store: doors to a directory with an index and segments of message bodies."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from twisted_mail_kit.errors import AccountNotFound, BadSyntax, BlobNotFound, Unavailable
+from twisted_mail_kit.interfaces import IAccountList, IChangeHints, IMailStore, ISharedBlobs
+from twisted_mail_kit.mail.operations import CreateMailbox
+from twisted_mail_kit.stores.sqlite import rows, schema
+from twisted_mail_kit.stores.sqlite.account import SQLiteAccount
+from twisted_mail_kit.stores.sqlite.batch import Batch
+from twisted_mail_kit.stores.sqlite.blobs import BlobWriter, Workroom
+from twisted_mail_kit.stores.sqlite.files import Files
+from twisted_mail_kit.stores.sqlite.hints import Hints
+from twisted_mail_kit.stores.sqlite.housekeeping import Housekeeping, recover
+from twisted_mail_kit.stores.sqlite.operations import Work
+from twisted_mail_kit.stores.sqlite.reading import Reader
+from twisted_mail_kit.stores.sqlite.segments import Damaged, Location, Mistrusted, SegmentLog, SegmentReader
+from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
+from twisted_mail_kit.stores.sqlite.writer import Request, Writer
+
+T = TypeVar("T")
+AT_ONCE = 256 * 1024
+"""Octets of a blob that are read in the reactor thread, where they are in memory."""
+LOCATIONS = 4096
+
+
+class _Thread(threading.Thread):
+    def __init__(self, *args: Any, **more: Any) -> None:
+        # Nothing that is begun in one of these is lost with it, so none keeps a process alive.
+        super().__init__(*args, **{**more, "daemon": True})
+
+
+class _Asking:
+    """A question in the reactor thread."""
+
+    def __init__(self, reader: Reader, index: Path) -> None:
+        self._reader = reader
+        self._index = index
+
+    def __enter__(self) -> Reader:
+        return self._reader
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise Unavailable(f"{self._index}: {error}") from error
+
+
+class _Threads(ThreadPool):
+    threadFactory = _Thread
+
+
+@implementer(IMailStore, ISharedBlobs, IAccountList, IChangeHints)
+class SQLiteStore:
+    """Many accounts in one directory, which belongs to this store alone; several processes may open it.
+
+    Raises ConfigurationError where the directory is another program's, or of a newer format, and Unavailable where it
+    cannot be opened now.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, path: Path, reactor: Any, settings: SQLiteSettings | None = None, files: Files | None = None
+    ) -> None:
+        self.path = Path(path)
+        self.settings = settings = settings or SQLiteSettings()
+        self._files = files = files or Files()
+        self._reactor = reactor
+        index = schema.prepare(self.path, files)
+        connection = schema.open_writer(index, settings.lock_timeout, settings.cache_size)
+        try:
+            segment_log = SegmentLog(files, self.path, settings.segment_size, reactor.seconds)
+            self._batch = batch = Batch(connection, segment_log, reactor.seconds)
+            recover(self.path, files, batch, self.log)
+            self._index = index
+            self._reader = Reader(schema.open_reader(index, settings.lock_timeout))
+        except (sqlite3.Error, Mistrusted) as error:
+            connection.close()
+            raise Unavailable(f"{index}: {error}") from error
+        self._asking = _Asking(self._reader, index)
+        self._spare: list[Reader] = []
+        self._segments = SegmentReader(files, self.path)
+        self._locations: dict[tuple[int, str], Location] = {}
+        self._threads = _Threads(0, 4, "mail store")
+        self._threads.start()
+        self._is_closed = False
+        self._hints = Hints(self._reader, reactor, settings.watch_interval)
+        self._housekeeping = Housekeeping(self.path, files, settings)
+        self.writer = Writer(reactor, batch, segment_log, settings, self._housekeeping.tidy, self._hints.committed)
+        self.workroom = Workroom(
+            self.path,
+            files,
+            settings,
+            reactor.seconds,
+            self.in_thread,
+            self._next_run,
+            self.writer.mistrust,
+            batch.secret,
+        )
+        self.writer.start()
+
+    # --- IMailStore --------------------------------------------------------------------------------------------------
+
+    async def open_account(self, name: str, create: bool = False) -> SQLiteAccount:
+        """See IMailStore."""
+        number: int | None = None
+        if _is_text(name):
+            with self.asking() as reader:
+                number = reader.account(name)
+        if number is None:
+            if not create:
+                raise AccountNotFound(name)
+            if not name or not _is_text(name):
+                raise BadSyntax("an account's name has to be text")
+            number = await self.writer.submit(Request(job=lambda batch: self._create(batch, name)))
+        return SQLiteAccount(self, number, name)
+
+    async def close(self) -> None:
+        """See IMailStore."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._hints.stop()
+        await self.writer.close()
+        await self.in_thread(self._segments.forget)
+        for reader in (self._reader, *self._spare):
+            reader.connection.close()
+        self._spare.clear()
+        self._threads.stop()
+
+    # --- ISharedBlobs, IAccountList, IChangeHints --------------------------------------------------------------------
+
+    def new_blob(self, size_hint: int | None = None) -> BlobWriter:
+        """See ISharedBlobs."""
+        return BlobWriter(self.workroom, None, size_hint)
+
+    async def account_names(self, after: str = "", limit: int = 1000) -> Sequence[str]:
+        """See IAccountList."""
+        with self.asking() as reader:
+            return reader.account_names(after, max(limit, 0))
+
+    async def remove_account(self, name: str) -> None:
+        """See IAccountList."""
+        if not _is_text(name):
+            raise AccountNotFound(name)
+        await self.writer.submit(Request(job=lambda batch: _remove(batch, name)))
+        self._locations.clear()
+
+    def watch_changes(self, heard: Callable[[str, int], None]) -> Callable[[], None]:
+        """See IChangeHints."""
+        return self._hints.watch(heard)
+
+    async def keep_house(self) -> None:
+        """Forget now what need not be remembered; the writer does it from time to time by itself."""
+        await self.writer.submit(Request(keeps_house=True))
+
+    # --- for accounts ------------------------------------------------------------------------------------------------
+
+    def asking(self) -> _Asking:
+        """The reactor thread's reader; a database that cannot answer is Unavailable."""
+        if self._is_closed:
+            raise Unavailable("the store is closed")
+        return self._asking
+
+    async def ask_elsewhere(self, question: Callable[[Reader], T]) -> T:
+        """Ask in another thread: what takes long."""
+
+        def ask() -> T:
+            try:
+                reader = self._spare.pop()
+            except IndexError:
+                reader = Reader(schema.open_reader(self._index, self.settings.lock_timeout))
+            try:
+                return question(reader)
+            finally:
+                self._spare.append(reader)
+
+        try:
+            answer: T = await self.in_thread(ask)
+        except sqlite3.Error as error:
+            raise Unavailable(f"{self._index}: {error}") from error
+        return answer
+
+    def in_thread(self, action: Callable[[], T]) -> Awaitable[T]:
+        """Do it in a thread of this store."""
+        if self._is_closed and self._threads.joined:
+            raise Unavailable("the store is closed")
+        return deferToThreadPool(self._reactor, self._threads, action)
+
+    def locate(self, account: int, blob_id: str) -> Location | None:
+        """Where the index has a blob, if this account may read it."""
+        key = (account, blob_id)
+        location = self._locations.get(key)
+        if location is None:
+            number = rows.blob_number(blob_id, self._batch.secret)
+            if number is None:
+                return None
+            with self.asking() as reader:
+                location = reader.location(account, number)
+            if location is not None:
+                if len(self._locations) >= LOCATIONS:
+                    self._locations.clear()
+                self._locations[key] = location
+        return location
+
+    async def read_octets(self, location: Location, offset: int, size: int) -> bytes:
+        """Octets of a blob: at once where the system has them in memory, otherwise in a thread."""
+        try:
+            if min(size, location.size) <= AT_ONCE:
+                octets = self._segments.read_now(location, offset, size)
+                if octets is not None:
+                    return octets
+            file = self._segments.opened(location)
+            return await self.in_thread(lambda: self._segments.read(file, location, offset, size))
+        except FileNotFoundError as error:
+            raise BlobNotFound(f"blob {location.number}") from error
+        except OSError as error:
+            raise Unavailable(f"blob {location.number}: {error}") from error
+        except Damaged as error:
+            self.log.critical("mail store is damaged: {error}", error=str(error))
+            raise Unavailable(str(error)) from error
+
+    # --- jobs of the writer ------------------------------------------------------------------------------------------
+
+    def _next_run(self) -> Awaitable[int]:
+        def job(batch: Batch) -> int:
+            sql = "UPDATE store SET value = value + 1 WHERE key = 'run' RETURNING value"
+            return int(batch.execute(sql).fetchone()[0])
+
+        return self.writer.submit(Request(job=job))
+
+    def _create(self, batch: Batch, name: str) -> int:
+        row = batch.execute("SELECT id FROM accounts WHERE name = ?", (name,)).fetchone()
+        if row is not None:
+            return int(row[0])  # somebody was quicker
+        number = batch.execute(
+            "INSERT INTO accounts (name, modseq, emails, removals, forgotten, serial) VALUES (?, 0, 0, 0, 0, 0)",
+            (name,),
+        ).lastrowid
+        assert number is not None
+        work = Work(batch, batch.account(number), {}, self.settings)
+        work.run([CreateMailbox(("INBOX",), "inbox")])
+        return number
+
+
+def _remove(batch: Batch, name: str) -> None:
+    row = batch.execute("SELECT id FROM accounts WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise AccountNotFound(name)
+    batch.execute("INSERT INTO graves SELECT id, account FROM mailboxes WHERE account = ?", row)
+    batch.execute("DELETE FROM mailboxes WHERE account = ?", row)
+    batch.execute("DELETE FROM removals WHERE account = ?", row)
+    batch.execute("DELETE FROM accounts WHERE id = ?", row)
+    batch.forget(row[0])
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,314 @@
+"""The writer: one thread a store, in which all who wait share the next pair of syncs."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_mail_kit.errors import MailError, OverQuota, StateMismatch, Unavailable
+from twisted_mail_kit.mail.facts import Applied
+from twisted_mail_kit.mail.operations import Operation
+from twisted_mail_kit.stores.sqlite import rows
+from twisted_mail_kit.stores.sqlite.batch import Batch
+from twisted_mail_kit.stores.sqlite.blobs import Pending
+from twisted_mail_kit.stores.sqlite.files import is_full
+from twisted_mail_kit.stores.sqlite.operations import Work
+from twisted_mail_kit.stores.sqlite.segments import Mistrusted, SegmentLog
+from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
+
+LONGEST = 2000
+"""Requests in one batch."""
+APPENDED_AT_ONCE = 8 << 20
+"""Octets of bodies written with one call."""
+NO_BLOBS: dict[str, Pending] = {}
+
+
+class Request:
+    """Somebody waits for this: operations on an account, or `job`, anything else that writes."""
+
+    __slots__ = ("account", "answer", "blobs", "deferred", "if_state", "job", "keeps_house", "key", "ops", "token")
+
+    def __init__(
+        self,
+        account: int = 0,
+        ops: Sequence[Operation] = (),
+        if_state: int | None = None,
+        token: str | None = None,
+        blobs: dict[str, Pending] = NO_BLOBS,
+        job: Callable[[Batch], Any] | None = None,
+        keeps_house: bool = False,
+    ) -> None:
+        self.account = account
+        self.ops = ops
+        self.if_state = if_state
+        self.token = token
+        self.blobs = blobs
+        self.job = job
+        self.keeps_house = keeps_house
+        self.key = b""
+        self.answer: Any = None
+        """What comes of it; an exception is raised to whoever waits."""
+        self.deferred: Deferred[Any] = Deferred()
+
+
+class Writer:
+    """Takes requests in the reactor thread, does them in its own."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        batch: Batch,
+        segment_log: SegmentLog,
+        settings: SQLiteSettings,
+        tidy: Callable[[Batch], bool],
+        heard: Callable[[dict[str, int]], None],
+    ) -> None:
+        self.mistrusts = ""
+        """Why nothing is written any more; empty while all is well."""
+        self._reactor = reactor
+        self._batch = batch
+        self._segment_log = segment_log
+        self._settings = settings
+        self._tidy = tidy
+        self._heard = heard
+        self._waiting: list[Request] = []
+        self._bell = threading.Condition()
+        self._is_closing = False
+        self._closed: Deferred[None] = Deferred()
+        self._thread = threading.Thread(target=self._live, name="mail store writer", daemon=True)
+
+    # --- in the reactor thread ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def submit(self, request: Request) -> Deferred[Any]:
+        """Do it with the next batch; the answer comes when it would survive a power cut."""
+        if self.mistrusts or self._is_closing:
+            request.deferred.errback(Unavailable(self.mistrusts or "the store is closed"))
+            return request.deferred
+        with self._bell:
+            self._waiting.append(request)
+            self._bell.notify()
+        return request.deferred
+
+    def close(self) -> Deferred[None]:
+        """Finish what was submitted, and end the thread."""
+        with self._bell:
+            self._is_closing = True
+            self._bell.notify()
+        return self._closed
+
+    def _deliver(self, requests: list[Request], changed: dict[str, int]) -> None:
+        for request in requests:
+            if request.deferred.called:
+                continue  # it was cancelled: nobody waits any more
+            if isinstance(request.answer, BaseException):
+                request.deferred.errback(Failure(request.answer))
+            else:
+                request.deferred.callback(request.answer)
+        if changed:
+            self._heard(changed)
+
+    # --- in the writer's thread --------------------------------------------------------------------------------------
+
+    def mistrust(self, why: Mistrusted) -> None:
+        """Nothing is written any more; reading goes on. In any thread."""
+        if not self.mistrusts:
+            self.mistrusts = f"read-only until it is opened again: {why}"
+            self.log.critical("mail store is read-only until it is opened again: {why}", why=str(why))
+
+    def _live(self) -> None:
+        due = time.monotonic() + self._settings.housekeeping_interval
+        while True:
+            with self._bell:
+                if not self._waiting and not self._is_closing:
+                    self._bell.wait(max(0.0, due - time.monotonic()))
+                requests, self._waiting = self._waiting[:LONGEST], self._waiting[LONGEST:]
+                if not requests and self._is_closing:
+                    break
+            if requests:
+                changed = self._do(requests)
+                if any(request.keeps_house for request in requests) and not self.mistrusts:
+                    self._keep_house()
+                self._reactor.callFromThread(self._deliver, requests, changed)
+            if time.monotonic() >= due:
+                due = time.monotonic() + self._settings.housekeeping_interval
+                if not self.mistrusts and not self._is_closing:
+                    self._keep_house()
+            requests = []  # no octets are held while we wait
+        try:
+            if not self.mistrusts:
+                self._segment_log.sync()
+                self._segment_log.close(self._batch.connection)
+            self._batch.connection.close()
+        except (Mistrusted, sqlite3.Error):
+            self.log.failure("mail store did not close cleanly")
+        self._reactor.callFromThread(self._closed.callback, None)
+
+    def _keep_house(self) -> None:
+        try:
+            while self._tidy(self._batch) and not self._waiting and not self._is_closing:
+                pass
+        except Exception:
+            self.log.failure("mail store: housekeeping failed; it is tried again later")
+            self._roll_back()
+
+    def _do(self, requests: list[Request]) -> dict[str, int]:
+        """Answer all of them; what could not be done has an exception for an answer. Says which accounts changed."""
+        if self.mistrusts:
+            self._fail(requests, lambda: Unavailable(self.mistrusts))
+            return {}
+        batch = self._batch
+        try:
+            self._append(requests)
+            batch.begin()
+            known = self._known_tokens(requests)
+            for request in requests:
+                request.answer = self._answer(request, known)
+            return batch.commit()
+        except Mistrusted as error:
+            self.mistrust(error)
+            self._fail(requests, lambda: Unavailable(self.mistrusts))
+        except sqlite3.Error as error:
+            trouble = self._trouble(error)
+            self._fail(requests, trouble)
+        except Exception:
+            self.log.failure("mail store: a batch failed")
+            self._fail(requests, lambda: Unavailable("a batch failed"))
+        self._roll_back()
+        return {}
+
+    def _roll_back(self) -> None:
+        try:
+            self._batch.rollback()
+        except sqlite3.Error as error:
+            self.mistrust(Mistrusted(f"rollback failed: {error}"))
+
+    def _fail(self, requests: list[Request], trouble: Callable[[], MailError]) -> None:
+        for request in requests:
+            request.answer = trouble()
+
+    def _trouble(self, error: sqlite3.Error) -> Callable[[], MailError]:
+        name = getattr(error, "sqlite_errorname", "")
+        text = f"{name} {error}"
+        if name == "SQLITE_FULL":
+            self.log.warn("mail store: the disk is full, nothing was changed")
+            return lambda: OverQuota("the disk is full")
+        if "FSYNC" in name:
+            self.mistrust(Mistrusted(text))
+        self.log.error("mail store: a batch was given up, nothing was changed: {text}", text=text)
+        return lambda: Unavailable(text)
+
+    def _append(self, requests: list[Request]) -> None:
+        """Write the bodies that are still in memory, and sync. A disk that takes no more is told blob by blob."""
+        fresh = {
+            id(pending): pending
+            for request in requests
+            for pending in request.blobs.values()
+            if pending.location is None
+        }
+        waiting = list(fresh.values())
+        while waiting:
+            some, size = [], 0
+            while waiting and size < APPENDED_AT_ONCE:
+                pending = waiting.pop()
+                some.append(pending)
+                size += pending.size
+            self._append_some(some[::-1] if not waiting else some)
+        self._segment_log.sync()
+
+    def _append_some(self, some: list[Pending]) -> None:
+        records = [(pending.number, pending.octets or b"") for pending in some]
+        try:
+            locations = self._segment_log.append(self._batch.connection, records)
+        except OSError as error:
+            text, full = str(error), is_full(error)
+            if full:
+                self.log.warn("mail store: the disk is full, no message is taken")
+            else:
+                self.log.error("mail store: a segment could not be written: {text}", text=text)
+            for pending in some:
+                pending.trouble = lambda: OverQuota("the disk is full") if full else Unavailable(text)
+            return
+        for pending, location in zip(some, locations, strict=True):
+            # In this order: the reactor thread looks at the octets first.
+            pending.location = location
+            pending.octets = None
+
+    def _known_tokens(self, requests: list[Request]) -> dict[bytes, str]:
+        keys = []
+        for request in requests:
+            if request.token is not None:
+                request.key = rows.token_key(request.account, request.token)
+                keys.append(request.key)
+        return self._batch.known_tokens(keys, self._settings.token_days) if keys else {}
+
+    def _answer(self, request: Request, known: dict[bytes, str]) -> Any:
+        """What comes of one request; its failure is its own. Raises sqlite3.Error where the whole batch has failed."""
+        batch = self._batch
+        try:
+            if request.keeps_house:
+                return None  # when the batch is done
+            if request.job is not None:
+                return self._careful(request, lambda: request.job(batch) if request.job else None)
+            account = batch.account(request.account)
+            if request.key:
+                answer = batch.new_tokens.get(request.key) or known.get(request.key)
+                if answer is not None:
+                    return rows.unpack_answer(answer)
+            if request.if_state is not None and request.if_state != account.modseq:
+                raise StateMismatch(f"{request.if_state} was asked for, {account.modseq} it is")
+            work = Work(batch, account, request.blobs, self._settings)
+            if work.is_simple(request.ops):
+                work.run(request.ops)
+                return self._finish(request, work)
+
+            def do() -> Applied:
+                careful = Work(batch, batch.account(request.account), request.blobs, self._settings)
+                careful.run(request.ops)
+                return self._finish(request, careful)
+
+            return self._careful(request, do)
+        except (sqlite3.OperationalError, sqlite3.InternalError, Mistrusted):
+            raise
+        except sqlite3.DatabaseError as error:
+            if type(error) is sqlite3.DatabaseError:
+                raise
+            return error
+        except Exception as error:
+            return error
+
+    def _finish(self, request: Request, work: Work) -> Applied:
+        applied = Applied(work.account.modseq, tuple(work.results))
+        if request.key:
+            self._batch.keep_token(request.key, rows.pack_answer(applied))
+        return applied
+
+    def _careful(self, request: Request, action: Callable[[], Any]) -> Any:
+        """Do it within a savepoint, so that its failure undoes nothing else."""
+        batch = self._batch
+        batch.flush()
+        changed = dict(batch.changed)
+        batch.execute("SAVEPOINT one")
+        try:
+            answer = action()
+            batch.flush()
+        except (sqlite3.OperationalError, sqlite3.InternalError, Mistrusted):
+            raise
+        except BaseException:
+            batch.undo(request.account or None, changed, request.key)
+            raise
+        batch.execute("RELEASE one")
+        return answer
