@@ -79,6 +79,11 @@ class SessionFactory(ServerFactory):
             if self._paused and len(self.sessions) < self.limits.per_listener:
                 self._pause(False)
 
+    def hand_over(self, successor: SessionFactory) -> None:
+        """Sessions come from `successor` from now on; ours go on until they end."""
+        self._pause(False)
+        successor.ports, self.ports = self.ports, []
+
     def drain(self, seconds: float) -> Deferred[object]:
         """Take nobody new; let each session end at its next safe point, and cut it off after `seconds`."""
         self._draining = True

@@ -75,6 +75,7 @@ class Inbox(Generic[Event]):
         Raises TimedOut when no whole event came for `seconds`, ConnectionEnded when the peer is gone and all it said
         has been heard, and Draining, at a `safe_point` only, when the server wants to stop.
         """
+        until: float | None = None
         while True:
             if self._unheard:
                 self._eat()
@@ -88,7 +89,15 @@ class Inbox(Generic[Event]):
             if wakeable and self._woken:
                 self._woken = False
                 return WOKEN
-            await self._wait(seconds, safe_point, wakeable)
+            if until is None:  # half an event now and then does not count as one: the patience is for the whole
+                until = self._clock.seconds() + seconds
+            await self._wait(until, safe_point, wakeable)
+
+    def poll(self) -> Event | Signal:
+        """The next event if it is here already, NEED_DATA if not; never waits. Before waiting is when to flush."""
+        if self._unheard:
+            self._eat()
+        return self.wire.next_event()
 
     def has_more(self) -> bool:
         """Octets are here that the wire has not seen: the peer is pipelining, so replies may wait for each other."""
@@ -144,7 +153,7 @@ class Inbox(Generic[Event]):
         self.forget()
         self.wire.receive(octets)
 
-    async def _wait(self, seconds: float, safe_point: bool, wakeable: bool) -> None:
+    async def _wait(self, until: float, safe_point: bool, wakeable: bool) -> None:
         if self._paused:
             self._paused = False
             self._transport.resumeProducing()  # type: ignore[attr-defined]
@@ -152,7 +161,8 @@ class Inbox(Generic[Event]):
                 return
         # One timer a session, moved on only when it rings: setting one anew for each read is what makes a
         # line-at-a-time server slow.
-        self._deadline = self._clock.seconds() + seconds
+        self._deadline = until
+        seconds = max(0.0, until - self._clock.seconds())
         if self._alarm is None:
             self._alarm = self._clock.callLater(seconds, self._rang)
         elif self._alarm.getTime() > self._deadline:

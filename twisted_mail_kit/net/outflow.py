@@ -112,8 +112,12 @@ class Outflow:
         self._answer()
 
     def stopProducing(self) -> None:
-        """The transport will take no more, ever."""
-        self._full = False
+        """The transport will take no more, ever.
+
+        It says so before `connectionLost`: whoever waits in `drained` must not take it for a peer that has read all.
+        """
+        self._ended = True
+        self._gathered.clear()
         self._answer()
 
     def _answer(self) -> None:

@@ -39,6 +39,7 @@ class Session(Protocol):
         """What the factory counts this connection under; see `net.factory.source_of`."""
         self.is_one_too_many = False
         """The factory has too many connections from there: say so, and end."""
+        self._began_tls = False
         self._story: Deferred[None] | None = None
         self._over: list[Deferred[None]] = []
 
@@ -81,11 +82,12 @@ class Session(Protocol):
         self.inbox.wire = self.make_wire()
         self.transport.startTLS(context_factory)  # type: ignore[union-attr]
         self.outflow.resume()
+        self._began_tls = True  # a wrapper between the transport and us still provides what it did before
         self.peer = self._meet()
 
     def is_tls(self) -> bool:
         """TLS protects this connection (its handshake may still be going on)."""
-        return ISSLTransport.providedBy(self.transport)
+        return self._began_tls or ISSLTransport.providedBy(self.transport)
 
     def know_tls(self) -> None:
         """Write protocol and cipher into `self.peer`, once the handshake is over (something was heard through it)."""

@@ -45,7 +45,13 @@ class Certificates:
 
 
 def self_signed(hostname: str) -> PrivateCertificate:
-    """A certificate that nobody vouches for; for the demo, and for tests."""
+    """A certificate that nobody vouches for; for tests."""
+    made: PrivateCertificate = PrivateCertificate.loadPEM(self_signed_pem(hostname))
+    return made
+
+
+def self_signed_pem(hostname: str) -> bytes:
+    """A certificate that nobody vouches for and its key, for `Certificates` to read; for the demo."""
     import datetime
 
     from cryptography import x509
@@ -68,11 +74,9 @@ def self_signed(hostname: str) -> PrivateCertificate:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
-    loaded: PrivateCertificate = PrivateCertificate.loadPEM(
-        certificate.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return loaded
 
 
 def describe_tls(transport: Any) -> str:
