@@ -1,0 +1,26 @@
+"""What a POP3 listener is given."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IOpenSSLContextFactory, IReactorTime
+
+from twisted_mail_kit.interfaces import IAuthenticator
+from twisted_mail_kit.net.factory import SessionFactory
+from twisted_mail_kit.pop3.session import POP3Session
+from twisted_mail_kit.pop3.settings import POP3Settings
+
+
+def make_factory(
+    hostname: str,
+    authenticator: IAuthenticator,
+    certificates: IOpenSSLContextFactory | None,
+    settings: POP3Settings,
+    clock: IReactorTime,
+) -> SessionFactory:
+    """A factory of POP3 sessions, for port 110, and for 995 on an endpoint that speaks TLS.
+
+    `certificates` makes STLS possible. Factories of the same authenticator share the locks of the maildrops.
+    """
+    return SessionFactory(
+        lambda: POP3Session(hostname, authenticator, certificates, settings, clock), clock, settings.connections
+    )

@@ -1,0 +1,172 @@
+"""POP3 after login: what can be done with an open maildrop, and how it is updated at QUIT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from twisted_mail_kit.errors import ConnectionEnded
+from twisted_mail_kit.pop3.maildrop import Maildrop
+from twisted_mail_kit.pop3.outcomes import broken, expected
+from twisted_mail_kit.pop3.wire.commands import (
+    Capa,
+    Dele,
+    Lang,
+    List,
+    Noop,
+    Quit,
+    Retr,
+    Rset,
+    Stat,
+    Top,
+    Uidl,
+)
+from twisted_mail_kit.pop3.wire.replies import END, DotStuffer, TopCut, err, ok
+
+if TYPE_CHECKING:
+    from twisted_mail_kit.pop3.session import POP3Session
+
+LINES = 1000
+"""Lines of a listing that are made before the client's pace is looked at."""
+
+
+def turn(clock: IReactorTime) -> Deferred[None]:
+    """Let the others have their turn."""
+    return deferLater(clock, 0)
+
+
+class Transaction:
+    """RFC 1939 5 and 6."""
+
+    def __init__(self, session: POP3Session, maildrop: Maildrop) -> None:
+        self.session = session
+        self.maildrop = maildrop
+        self.outflow = session.outflow
+        self.chunk = session.settings.chunk
+
+    async def run(self) -> None:
+        """Until QUIT. Raises ConnectionEnded where the client goes without it; nothing is deleted then."""
+        session, maildrop = self.session, self.maildrop
+        while True:
+            command = await session.listen()
+            match command:
+                case Quit():
+                    await self._update()
+                    return
+                case Stat():
+                    self.outflow.write(ok(f"{maildrop.count} {maildrop.total}"))
+                case List(None):
+                    await self._list(ok(self._summary()), lambda number: str(maildrop.size(number)))
+                case List(int(number)):
+                    if self._has(number):
+                        self.outflow.write(ok(f"{number} {maildrop.size(number)}"))
+                case Uidl(None):
+                    await self._list(ok("Unique ids"), maildrop.unique_id)
+                case Uidl(int(number)):
+                    if self._has(number):
+                        self.outflow.write(ok(f"{number} {maildrop.unique_id(number)}"))
+                case Retr(number):
+                    if self._has(number) and await self._send(number, None):
+                        maildrop.was_retrieved(number)
+                case Top(number, lines):
+                    if self._has(number):
+                        await self._send(number, TopCut(lines))
+                case Dele(number):
+                    if self._has(number):
+                        maildrop.mark(number)
+                        self.outflow.write(ok(f"Message {number} is marked"))
+                case Noop():
+                    self.outflow.write(ok())
+                case Rset():
+                    maildrop.unmark_all()
+                    self.outflow.write(ok(self._summary()))
+                case Capa():
+                    session.say_capabilities()
+                case Lang(language):
+                    session.say_language(language)
+
+    def _summary(self) -> str:
+        return f"{self.maildrop.count} messages ({self.maildrop.total} octets)"
+
+    def _has(self, number: int | None) -> bool:
+        if number is not None and self.maildrop.has(number):
+            return True
+        self.outflow.write(err("There is no such message"))
+        return False
+
+    async def _list(self, head: bytes, tell: Callable[[int], str]) -> None:
+        """One line a message, at the client's pace."""
+        self.outflow.write(head)
+        lines: list[str] = []
+        for number in self.maildrop.numbers():
+            lines.append(f"{number} {tell(number)}\r\n")
+            if len(lines) == LINES:
+                self.outflow.write("".join(lines).encode("ascii"))
+                lines.clear()
+                if self.outflow.is_full():
+                    await self.outflow.drained()
+        self.outflow.write("".join(lines).encode("ascii") + END)
+
+    async def _send(self, number: int, top: TopCut | None) -> bool:
+        """A message, or the top of it, piece by piece at the client's pace. False: it was refused."""
+        maildrop, outflow = self.maildrop, self.outflow
+        size = maildrop.size(number)
+        try:
+            blob_id = await maildrop.blob_id(number)
+            octets = await maildrop.read(blob_id, number, 0, self.chunk) if size else b""
+        except Exception as problem:
+            self._refuse(problem)
+            return False
+        outflow.write(ok(f"{size} octets") if top is None else ok("The top of it"))
+        stuffer = DotStuffer()
+        offset = 0
+        while True:
+            offset += len(octets)
+            outflow.write(stuffer.stuff(octets if top is None else top.cut(octets)))
+            if offset >= size or (top is not None and top.is_done):
+                break
+            if outflow.is_full():
+                await outflow.drained()
+            try:
+                octets = await maildrop.read(blob_id, number, offset, self.chunk)
+            except Exception as problem:
+                # It is too late for an error: only a broken line tells the client that this is not the whole message.
+                self.session.reference(Failure(problem), f"reading message {number} at {offset} of {size} octets")
+                raise ConnectionEnded("a message could not be read to its end") from problem
+        outflow.write(stuffer.finish())
+        return True
+
+    def _refuse(self, problem: Exception) -> None:
+        words = expected(problem) or broken(self.session.reference(Failure(problem), "reading a message"))
+        self.session.say_error(words)
+
+    async def _update(self) -> None:
+        """RFC 1939 6: remove what is marked, all or nothing, and say so when it is durable."""
+        session = self.session
+        # A client that is gone by now cannot have read what it asked for: to it, this was no QUIT.
+        await self.outflow.drained()
+        try:
+            removed = await self.maildrop.update()
+        except Exception as problem:
+            reference = session.reference(Failure(problem), "removing messages")
+            session.say_error(broken(reference, "Nothing was deleted, try again later"))
+            return
+        seen = 0
+        if session.settings.mark_seen:
+            try:
+                seen = await self.maildrop.mark_seen()
+            except Exception as problem:
+                session.reference(Failure(problem), "marking messages as seen")
+        session.log.info(
+            "{user} has read {seen} and deleted {removed} messages over POP3 from {peer}",
+            user=self.maildrop.account.name,
+            seen=seen,
+            removed=removed,
+            peer=session.peer.host or "unix",
+        )
+        self.outflow.write(ok(f"Goodbye, {removed} messages deleted" if removed else "Goodbye"))
