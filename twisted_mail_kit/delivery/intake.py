@@ -1,0 +1,76 @@
+"""Octets coming in: kept as content, scanned as they pass."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import Logger
+
+from twisted_mail_kit.delivery.aside import aside
+from twisted_mail_kit.errors import TryLater, Unavailable
+from twisted_mail_kit.mail.content import Assembled, Content
+from twisted_mail_kit.mail.outcome import Status
+from twisted_mail_kit.mail.structure import Scanner, Structure
+
+NO_SPACE = Status("4.3.1", "Insufficient system storage", 452)
+
+
+class Intake:
+    """A message on its way in, below the fields that we put on top of it.
+
+    Those are known before the first octet arrives, so they are scanned first and the message after them: the offsets
+    of the structure are those of what will be stored, in one pass.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, top: bytes, spool: Path | None, memory: int) -> None:
+        self.top = top
+        self.content = Content(spool, memory)
+        self._reactor = reactor
+        self._scanner = Scanner()
+        self._began = False
+
+    async def write(self, octets: bytes) -> None:
+        """The next octets. Raises TryLater where the disk is full, Unavailable where it fails."""
+        if not self._began:
+            self._begin(octets)
+        content = self.content
+        content.write(octets)
+        self._scanner.feed(octets)
+        if content.is_due:
+            try:
+                await aside(self._reactor, content.flush)
+            except OSError as problem:
+                self.log.error("the spool directory takes no more: {problem}", problem=problem)
+                if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise TryLater(NO_SPACE) from problem
+                raise Unavailable("the spool directory fails") from problem
+
+    def close(self) -> Structure:
+        """The structure of `top` and the content together."""
+        if not self._began:
+            self._begin(b"")
+        return self._scanner.close()
+
+    def _begin(self, octets: bytes) -> None:
+        self._began = True
+        if octets[:1] in (b" ", b"\t"):
+            # Else the first line would be taken for the rest of our own last field.
+            self.top += b"\r\n"
+        if self.top:
+            self._scanner.feed(self.top)
+
+
+async def scan(reactor: Any, message: Assembled) -> Structure:
+    """Scan a message anew; aside, when it is large."""
+
+    def work() -> Structure:
+        scanner = Scanner()
+        for octets in message.chunks():
+            scanner.feed(octets)
+        return scanner.close()
+
+    return await aside(reactor, work) if message.content.is_large else work()
