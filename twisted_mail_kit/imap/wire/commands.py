@@ -95,7 +95,10 @@ class Select(Command):
 
 @dataclass(frozen=True, slots=True)
 class Create(Command):
-    """RFC 3501 6.3.3; RFC 6154 USE: special uses as ``\\Sent``. A trailing separator is left out of the path."""
+    """RFC 3501 6.3.3; RFC 6154 USE: special uses as ``\\Sent``. A trailing separator is left out of the path.
+
+    Known uses are spelled as in RFC 6154, others as given.
+    """
 
     mailbox: Path
     uses: tuple[str, ...] = ()
@@ -153,7 +156,7 @@ class Status(Command):
 
 @dataclass(frozen=True, slots=True)
 class Append(Command):
-    """RFC 3501 6.3.11. The message's octets come after this value, as `Literal` events: see `wire/parser.py`."""
+    """RFC 3501 6.3.11. The message's octets come after this value, as `Literal` events: see `wire/events.py`."""
 
     mailbox: Path
     flags: tuple[bytes, ...]
@@ -200,7 +203,10 @@ class Search(Command):
 
 @dataclass(frozen=True, slots=True)
 class Fetch(Command):
-    """RFC 3501 6.4.5; RFC 7162's CHANGEDSINCE. Macros are written out; UID is in the items where `by_uid`."""
+    """RFC 3501 6.4.5; RFC 7162's CHANGEDSINCE. Macros are written out, no item is there twice.
+
+    UID is in the items where `by_uid`, MODSEQ where `changed_since` (RFC 7162 3.1.4.1).
+    """
 
     by_uid: bool
     messages: Ranges
