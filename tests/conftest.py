@@ -1,4 +1,4 @@
-"""Every `async def test_…` runs in the reactor; no test needs a decorator for it."""
+"""What all tests share: coroutine tests run in the reactor, and missing programs are skipped aloud, or not at all."""
 
 from __future__ import annotations
 
@@ -13,3 +13,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = pytest_twisted.ensureDeferred(item.obj)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--require-programs` is what CI says: it has installed them."""
+    parser.addoption("--require-programs", action="store_true", help="a missing mail program fails its test")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
+    """Where programs are required, a test of a real peer that skips has failed."""
+    report = yield
+    if report.skipped and item.get_closest_marker("interop") and item.config.getoption("--require-programs"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but --require-programs was said: {report.longrepr}"
+    return report

@@ -93,6 +93,10 @@ class ConnectionEnded(MailError):
     """The peer is gone."""
 
 
+class ResolutionFailed(Unavailable):
+    """DNS gave no answer, or none that can be trusted. A name that is not there is no failure but an answer."""
+
+
 class ConfigurationError(MailError):
     """The configuration cannot be used; `problems` says all that is wrong with it, one line each."""
 

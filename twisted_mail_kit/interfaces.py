@@ -38,6 +38,8 @@ from twisted_mail_kit.mail.operations import (
     UpdateMailbox,
 )
 from twisted_mail_kit.mail.outcome import Delayed, Delivered, Failed, Outcome, Status
+from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, TraceEvent
+from twisted_mail_kit.mail.records import Answer
 
 # --- storage: where mailboxes live ---------------------------------------------------------------------------------
 
@@ -275,6 +277,83 @@ class IReceivedMessage(Interface):
         """At most `size` octets from `offset`, without the trace fields that we put on top."""
 
 
+# --- the way out: what the queue stands on --------------------------------------------------------------------------
+
+
+class ISpool(Interface):
+    """What the queue keeps between attempts, durably. Several processes, or hosts, may share one: leases see to it that
+    each recipient is tried by one of them at a time."""
+
+    def new_blob(size_hint: int | None = None) -> IBlobWriter:
+        """Begin to keep a message's octets; as IAccount's."""
+
+    async def read_blob(blob_id: str, offset: int, size: int) -> bytes:
+        """At most `size` octets from `offset`; b"" at the end. Raises BlobNotFound."""
+
+    async def add(
+        message: QueuedMessage, recipients: Sequence[QueuedRecipient], owner: str = "", until: float = 0.0
+    ) -> None:
+        """Take a message over: durable, octets too, when this returns. With `owner` it is leased at once until then,
+        for a first attempt straight from memory. Adding a message id that is there already does nothing."""
+
+    async def lease(
+        owner: str, now: float, until: float, limit: int = 100, busy: Sequence[str] = ()
+    ) -> Sequence[Lease]:
+        """Take at most `limit` pieces of work that are due at `now`, not held, and not leased by somebody else whose
+        time is not over; none for the destinations in `busy`. In turn between destinations, oldest first in each, so
+        that ten thousand for one do not hold up another."""
+
+    async def renew(owner: str, until: float) -> None:
+        """All leases of that owner hold until then."""
+
+    async def settle(settled: Sequence[Settled], events: Sequence[TraceEvent] = ()) -> None:
+        """Write down what became of leased recipients, durably, and end their leases. A message whose last recipient
+        leaves goes, with its octets."""
+
+    async def next_due() -> float | None:
+        """When the next unleased, unheld recipient is due, or the next lease runs out; None: nothing waits."""
+
+    async def messages(after: str = "", limit: int = 100) -> Sequence[tuple[QueuedMessage, Sequence[QueuedRecipient]]]:
+        """What is queued, ascending by message id, from after that id."""
+
+    async def change(
+        message_id: str,
+        next_try: float | None = None,
+        is_held: bool | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> int:
+        """Change when recipients of a message (those numbers, or all) are tried, or hold and release them. Answers how
+        many were changed."""
+
+    async def remove(message_id: str, numbers: Sequence[int] | None = None) -> int:
+        """Take recipients (or the whole message) out of the queue, without a bounce. Answers how many there were."""
+
+    async def trace(trace_id: str) -> Sequence[TraceEvent]:
+        """The timeline of a message, also when it is no longer queued: kept for a week at least."""
+
+    async def record(events: Sequence[TraceEvent]) -> None:
+        """Add to timelines. Durable with the next `settle` at the latest."""
+
+    async def close() -> None:
+        """Finish what was begun. Leases of this process end by time, or by `lease` under the same owner."""
+
+
+class IDestinations(Interface):
+    """A delivery target that knows better than "the domain" where recipients go: a smarthost is one destination."""
+
+    def destination_of(recipient: Recipient) -> str:
+        """What attempts for this recipient are grouped, and limited, by."""
+
+
+class IResolver(Interface):
+    """DNS, as the relay asks it."""
+
+    async def lookup(name: str, kind: str) -> Answer:
+        """The records of that name (A-labels, no dot at the end) and kind (``MX A AAAA TXT TLSA CNAME …``), CNAMEs
+        followed. A name that is not there, or has none of the kind, is an Answer without records. Raises
+        ResolutionFailed: no answer, or none that can be trusted; try later."""
+
+
 # --- plugins -------------------------------------------------------------------------------------------------------
 
 
@@ -295,6 +374,7 @@ __all__ = [
     "Added",
     "Address",
     "Alias",
+    "Answer",
     "Applied",
     "Changes",
     "Copied",
@@ -316,13 +396,17 @@ __all__ = [
     "ICheck",
     "IDelivery",
     "IDeliveryTarget",
+    "IDestinations",
     "IMailPlugin",
     "IMailStore",
     "IPasswords",
     "IReceivedMessage",
     "IReception",
+    "IResolver",
     "ISASLExchange",
     "ISharedBlobs",
+    "ISpool",
+    "Lease",
     "Local",
     "Mailbox",
     "Message",
@@ -330,11 +414,15 @@ __all__ = [
     "Operation",
     "Outcome",
     "Peer",
+    "QueuedMessage",
+    "QueuedRecipient",
     "Recipient",
     "Removal",
     "Remove",
     "Removed",
     "SetFlags",
+    "Settled",
     "Status",
+    "TraceEvent",
     "UpdateMailbox",
 ]

@@ -15,6 +15,8 @@ class Status(NamedTuple):
     """One line for a person; printable, without CR and LF."""
     reply: int = 0
     """The RFC 5321 reply code where it matters which (421, 452, 552 …); 0 leaves it to the protocol."""
+    remote: str = ""
+    """The host whose words these are, ``mx.example.org [192.0.2.1]``; empty: our own."""
 
 
 _DELIVERED = Status("2.0.0", "Delivered")

@@ -1,0 +1,55 @@
+"""What the documents say is true: the examples run, the reference is today's, the links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from twisted_mail_kit.reference import MARK, reference
+
+TOP = Path(__file__).parents[2]
+DOCUMENTS = [TOP / "README.md", TOP / "CONTRIBUTING.md", *sorted((TOP / "docs").rglob("*.md"))]
+
+
+def test_the_reference_of_settings_is_todays() -> None:
+    document = (TOP / "docs" / "configuration.md").read_text()
+    _, found, rest = document.partition(MARK)
+    assert found
+    assert rest.strip() == reference().strip(), "run `python -m twisted_mail_kit.reference`"
+
+
+def test_every_setting_is_explained() -> None:
+    for line in reference().splitlines():
+        assert not re.search(r"\|\s*\|$", line), f"a setting without a sentence: {line}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+def test_the_readmes_configuration_has_no_errors(tmp_path: Path) -> None:
+    from twisted_mail_kit.config import load
+
+    (example,) = re.findall(r"```toml\n(.*?)```", (TOP / "README.md").read_text(), re.DOTALL)
+    file = tmp_path / "mailkit.toml"
+    file.write_text(example)
+    assert tomllib.loads(example)["hostname"] == "mx.example.org"
+    assert len(load(file).tables.listen) == 4
+
+
+def test_the_embedding_example_starts_and_stops() -> None:
+    from twisted.application.service import IServiceCollection
+
+    (example,) = re.findall(
+        r"```python\n(from twisted\.application.*?)```", (TOP / "docs/embedding.md").read_text(), re.DOTALL
+    )
+    namespace: dict[str, object] = {}
+    exec(compile(example, "embedding.md", "exec"), namespace)
+    services = list(IServiceCollection(namespace["application"]))
+    assert services == [namespace["kit"]]

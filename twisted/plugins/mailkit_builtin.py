@@ -1,0 +1,45 @@
+"""Announces the bundled plugins. They come in by the same door as anybody's; names in here never change."""
+
+from twisted_mail_kit.plugin import Plugin
+
+memory = Plugin(
+    kind="store",
+    name="memory",
+    factory="twisted_mail_kit.stores.plugins.memory",
+    description="Everything in memory, gone at the end: for tests and trials",
+)
+sqlite = Plugin(
+    kind="store",
+    name="sqlite",
+    factory="twisted_mail_kit.stores.plugins.sqlite",
+    options="twisted_mail_kit.stores.sqlite.settings.SQLiteSettings",
+    description="The embedded default: segment logs and SQLite below the state folder",
+)
+passwords = Plugin(
+    kind="auth",
+    name="passwords",
+    factory="twisted_mail_kit.auth.plugin.passwords",
+    options="twisted_mail_kit.auth.settings.PasswordFileSettings",
+    description="Users and argon2id hashes in a file; what `mailkit user` looks after",
+)
+directory = Plugin(
+    kind="accounts",
+    name="directory",
+    factory="twisted_mail_kit.accounts.plugin.directory",
+    options="twisted_mail_kit.accounts.settings.DirectorySettings",
+    description="The users of the auth plugin, aliases, plus-addressing, catch-all",
+)
+low_disk = Plugin(
+    kind="check",
+    name="low-disk",
+    factory="twisted_mail_kit.checks.plugin.low_disk",
+    options="twisted_mail_kit.checks.settings.LowDiskSettings",
+    description="Puts mail off while the disk is nearly full; asked in any case",
+)
+sender_identity = Plugin(
+    kind="check",
+    name="sender-identity",
+    factory="twisted_mail_kit.checks.plugin.sender_identity",
+    options="twisted_mail_kit.checks.settings.SenderIdentitySettings",
+    description="Holds submissions to the addresses of their login; asked in any case",
+)

@@ -1,0 +1,166 @@
+"""From a configuration to a kit: plugins are asked for their parts, one after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, evolve
+from twisted.cred.strcred import StrcredException, makeChecker
+from zope.interface import Interface
+
+from twisted_mail_kit.checks.settings import LowDiskSettings, SenderIdentitySettings
+from twisted_mail_kit.config import Chosen, Config, load
+from twisted_mail_kit.errors import ConfigurationError, MailError
+from twisted_mail_kit.fittings import Fittings
+from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMailStore, IPasswords
+from twisted_mail_kit.kit import Listener, MailKit, parse_endpoint
+from twisted_mail_kit.net.tls import Certificates
+from twisted_mail_kit.plugin import Context, find
+
+
+class Configured:
+    """A kit that runs by a configuration; reloads when asked to."""
+
+    def __init__(self, path: Path, reactor: Any) -> None:
+        config = load(path)
+        make_state_dir(config.tables.state)
+        context = context_of(config, reactor)
+        fittings = fit(config, context)
+        store = make_part(config, config.store, context, IMailStore)
+        self.kit = MailKit(store=store, reactor=reactor, **asdict(fittings, recurse=False))
+        for one in config.tables.listen:
+            self.kit.listen(one.service, one.endpoint, one.tls)
+        self.kit.reread = lambda: _reread(path, config, reactor)
+
+    async def prepare(self) -> None:
+        """Nothing: the operator has made the accounts."""
+
+    def accounts(self) -> list[dict[str, str]]:
+        """None that were made for trying out."""
+        return []
+
+    def announce(self, listeners: list[Listener]) -> None:
+        """The log has said it."""
+
+    def farewell(self) -> None:
+        """The log has said it."""
+
+
+def _reread(path: Path, before: Config, reactor: Any) -> Fittings:
+    config = load(path)
+    for what, then, now in (
+        ("state", before.tables.state, config.tables.state),
+        ("[[listen]]", before.tables.listen, config.tables.listen),
+        ("[store]", before.store, config.store),
+    ):
+        if then != now:
+            raise ConfigurationError([f"{path}: {what} has changed: that needs a restart"])
+    return fit(config, context_of(config, reactor))
+
+
+def context_of(config: Config, reactor: Any) -> Context:
+    """What the plugins of a configuration get to know of it."""
+    tables = config.tables
+    return Context(reactor=reactor, state_dir=tables.state, hostname=tables.hostname, domains=tables.domains)
+
+
+def fit(config: Config, context: Context) -> Fittings:
+    """All that the configuration asks for, but the store. Raises ConfigurationError, with all that is wrong."""
+    tables = config.tables
+    checkers = [make_part(config, one, context, Interface) for one in config.auth]
+    for text in config.strcred:
+        try:
+            checkers.append(makeChecker(text))
+        except (StrcredException, OSError, ValueError) as problem:
+            raise ConfigurationError(
+                [f'{config.file}: strcred: "{text}": {problem or type(problem).__name__}']
+            ) from None
+    context = evolve(context, passwords=next((one for one in checkers if IPasswords.providedBy(one)), None))
+    accounts = make_part(config, config.accounts, context, IAccounts)
+    context = evolve(context, accounts=accounts)
+    return Fittings(
+        hostname=tables.hostname,
+        domains=tables.domains,
+        auth=tuple(checkers),
+        accounts=accounts,
+        checks=tuple(make_part(config, one, context, ICheck) for one in with_usual_checks(config.checks)),
+        outbound=None if config.outbound is None else make_part(config, config.outbound, context, IDeliveryTarget),
+        certificates=None if tables.tls is None else Certificates(tables.tls.certificate, tables.tls.key),
+        settings=config.settings,
+        state_dir=tables.state,
+    )
+
+
+def with_usual_checks(checks: tuple[Chosen, ...]) -> tuple[Chosen, ...]:
+    """The checks of the configuration, and those that are made in any case unless it names them with other options."""
+    named = {one.plugin.name for one in checks}
+    usual = (("low-disk", LowDiskSettings()), ("sender-identity", SenderIdentitySettings()))
+    return checks + tuple(Chosen(find("check", name), options, "check") for name, options in usual if name not in named)
+
+
+def make_part(config: Config, chosen: Chosen, context: Context, door: Any) -> Any:
+    """Let a plugin make its part, and see that it fits the door. Raises ConfigurationError."""
+    where = f"{config.file}: [{chosen.table}] {chosen.plugin.name}"
+    try:
+        part = chosen.plugin.load()(chosen.options, context)
+    except ConfigurationError as problem:
+        raise ConfigurationError([f"{where}: {line}" for line in problem.problems]) from problem
+    except (MailError, OSError) as problem:
+        raise ConfigurationError([f"{where}: {problem}"]) from problem
+    if door is not Interface and not door.providedBy(part):
+        raise ConfigurationError([f"{where}: what it makes does not provide {door.__name__}"])
+    return part
+
+
+def make_state_dir(path: Path) -> None:
+    """Make the state folder, for us alone. Raises ConfigurationError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigurationError([f"{path}: the state folder cannot be made: {problem}"]) from None
+
+
+def check_configuration(path: Path) -> list[str]:
+    """All that is wrong with a configuration, one line each. Opens no port and no store."""
+    try:
+        config = load(path)
+    except ConfigurationError as problem:
+        return problem.problems
+    from twisted.internet import task
+
+    problems = []
+    tls = config.tables.tls
+    if tls is not None:
+        try:
+            Certificates(tls.certificate, tls.key)
+        except ConfigurationError as problem:
+            problems += [f"{path}: [tls] {line}" for line in problem.problems]
+    try:
+        fit(evolve(config, tables=evolve(config.tables, tls=None)), context_of(config, task.Clock()))
+    except ConfigurationError as problem:
+        problems += problem.problems
+    for one in config.tables.listen:
+        if "systemd:" not in one.endpoint:  # those are there only when systemd has started us
+            try:
+                parse_endpoint(task.Clock(), one.endpoint.removeprefix("haproxy:"))
+            except ConfigurationError as problem:
+                problems += [f"{path}: [listen] {line}" for line in problem.problems]
+        if one.tls not in (None, "none") and tls is None and not one.endpoint.startswith("ssl:"):
+            problems.append(f"{path}: [listen] {one.service} on {one.endpoint}: TLS needs a certificate, in [tls]")
+    return problems
+
+
+def passwords_of(path: Path | None, state: str | None, reactor: Any) -> Any:
+    """The IPasswords of a configuration, or of a demo. Raises ConfigurationError where there is none."""
+    if path is None:
+        from twisted_mail_kit.demo import demo_passwords
+
+        return demo_passwords(state, reactor)
+    config = load(path)
+    make_state_dir(config.tables.state)
+    for chosen in config.auth:
+        part = make_part(config, chosen, context_of(config, reactor), Interface)
+        if IPasswords.providedBy(part):
+            return part
+    raise ConfigurationError([f"{path}: the auth plugin keeps its users elsewhere: they cannot be changed from here"])

@@ -1,0 +1,134 @@
+"""What a kit is made of besides its store, and how it is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from attrs import field, frozen
+from twisted.cred.portal import Portal
+from twisted.internet.interfaces import IOpenSSLContextFactory
+
+from twisted_mail_kit.accounts.directory import Directory
+from twisted_mail_kit.auth.doorkeeper import Doorkeeper
+from twisted_mail_kit.auth.passwords import PasswordFile
+from twisted_mail_kit.auth.realm import MailRealm
+from twisted_mail_kit.auth.settings import LoginSettings
+from twisted_mail_kit.delivery.local import LocalDelivery
+from twisted_mail_kit.delivery.pipeline import Pipeline
+from twisted_mail_kit.delivery.routing import Router
+from twisted_mail_kit.delivery.settings import DeliverySettings
+from twisted_mail_kit.errors import ConfigurationError
+from twisted_mail_kit.imap.factory import make_factory as make_imap
+from twisted_mail_kit.imap.settings import IMAPSettings
+from twisted_mail_kit.interfaces import (
+    IAccounts,
+    IAuthenticator,
+    ICheck,
+    IDeliveryTarget,
+    IMailStore,
+    IPasswords,
+    IReception,
+)
+from twisted_mail_kit.net.factory import SessionFactory
+from twisted_mail_kit.pop3.factory import make_factory as make_pop3
+from twisted_mail_kit.pop3.settings import POP3Settings
+from twisted_mail_kit.smtp.factory import make_factory as make_smtp
+from twisted_mail_kit.smtp.settings import SMTPSettings
+
+
+@frozen(kw_only=True)
+class KitSettings:
+    """Every setting of every service; all have defaults."""
+
+    smtp: SMTPSettings = field(factory=SMTPSettings)
+    submission: SMTPSettings = field(factory=SMTPSettings)
+    lmtp: SMTPSettings = field(factory=SMTPSettings)
+    imap: IMAPSettings = field(factory=IMAPSettings)
+    pop3: POP3Settings = field(factory=POP3Settings)
+    delivery: DeliverySettings = field(factory=DeliverySettings)
+    login: LoginSettings = field(factory=LoginSettings)
+    drain: float = 30.0
+    """Seconds that sessions get to come to a safe end when the server stops."""
+
+
+@frozen(kw_only=True)
+class Fittings:
+    """What `MailKit` is given besides its store; see there. A reload makes new ones."""
+
+    hostname: str
+    domains: tuple[str, ...] = ()
+    auth: tuple[Any, ...] = ()
+    accounts: IAccounts | None = None
+    checks: tuple[ICheck, ...] = ()
+    outbound: IDeliveryTarget | None = None
+    certificates: IOpenSSLContextFactory | None = None
+    settings: KitSettings = field(factory=KitSettings)
+    state_dir: Path | None = None
+
+    def put_together(self, store: IMailStore, reactor: Any) -> Parts:
+        """Make the doorkeeper and the pipeline. Raises ConfigurationError."""
+        settings = self.settings
+        accounts = self.accounts or _addresses_of(self.domains, self.auth)
+        spool = self.state_dir / "spool" if self.state_dir else None
+        if spool is not None:
+            spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        authenticator = None
+        if self.auth:
+            domain = self.domains[0] if self.domains else self.hostname
+            portal = Portal(MailRealm(store, default_domain=domain))
+            authenticator = Doorkeeper(portal, self.auth, reactor, settings.login, domain)
+        pipeline = Pipeline(
+            hostname=self.hostname,
+            router=Router(self.domains, accounts, settings.delivery, outbound=self.outbound),
+            local=LocalDelivery(store, reactor, settings.delivery, accounts, spool),
+            checks=self.checks,
+            settings=settings.delivery,
+            spool=spool,
+            reactor=reactor,
+        )
+        return Parts(self, authenticator, pipeline, reactor)
+
+
+@frozen
+class Parts:
+    """The inner parts that all sessions share, until the next reload."""
+
+    fittings: Fittings
+    authenticator: IAuthenticator | None
+    reception: IReception
+    reactor: Any
+
+    def factory(self, service: str, offer_tls: bool, watch: Callable[..., Any]) -> SessionFactory:
+        """A new factory for a service."""
+        hostname, settings = self.fittings.hostname, self.fittings.settings
+        certificates = self.fittings.certificates if offer_tls else None
+        if service == "imap":
+            return make_imap(hostname, self._login(service), certificates, settings.imap, self.reactor, watch)
+        if service == "pop3":
+            return make_pop3(hostname, self._login(service), certificates, settings.pop3, self.reactor)
+        authenticator = self._login(service) if service == "submission" else None
+        own = {"smtp": settings.smtp, "submission": settings.submission, "lmtp": settings.lmtp}[service]
+        return make_smtp(cast(Any, service), hostname, self.reception, authenticator, certificates, own, self.reactor)
+
+    def close(self) -> None:
+        """Nobody logs in by these any more: let go of threads."""
+        for checker in self.fittings.auth:
+            if isinstance(checker, PasswordFile):
+                checker.close()
+
+    def _login(self, service: str) -> IAuthenticator:
+        if self.authenticator is None:
+            raise ConfigurationError([f"{service} needs somebody who may log in: give the kit an `auth`"])
+        return self.authenticator
+
+
+def _addresses_of(domains: tuple[str, ...], auth: tuple[Any, ...]) -> IAccounts:
+    """The names that the checkers know, as far as they tell: those are the addresses there are."""
+    for one in auth:
+        if IPasswords.providedBy(one):
+            return Directory(domains, passwords=one)
+        if isinstance(getattr(one, "users", None), Mapping):  # twisted.cred's in-memory checker
+            return Directory(domains, [name.decode() if isinstance(name, bytes) else name for name in one.users])
+    return Directory(domains)

@@ -1,0 +1,299 @@
+"""MailKit, the whole server as one Twisted service: doors in, listeners out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IOpenSSLContextFactory,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
+
+from twisted_mail_kit.errors import ConfigurationError
+from twisted_mail_kit.fittings import Fittings, KitSettings
+from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMailStore
+from twisted_mail_kit.net.factory import SessionFactory
+from twisted_mail_kit.net.proxied import ProxiedFactory
+from twisted_mail_kit.stores.feed import Feed
+
+SERVICES = ("smtp", "submission", "lmtp", "pop3", "imap")
+TLS = ("none", "starttls", "implicit")
+
+
+@frozen
+class Listener:
+    """One door to the street, open."""
+
+    service: str
+    tls: str
+    """none, starttls or implicit."""
+    address: IAddress
+
+    @property
+    def host(self) -> str:
+        """IP address, or the path of a unix socket."""
+        return str(getattr(self.address, "host", None) or _text(getattr(self.address, "name", "")))
+
+    @property
+    def port(self) -> int:
+        """0 for a unix socket."""
+        return int(getattr(self.address, "port", 0))
+
+
+class Door(ServerFactory):
+    """What a port holds on to: the factory behind it may be changed for another, for connections to come."""
+
+    noisy = False
+
+    def __init__(self, inner: SessionFactory) -> None:
+        self.inner = inner
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """A session of today's factory."""
+        return self.inner.buildProtocol(addr)
+
+    def change(self, inner: SessionFactory) -> None:
+        """From now on, sessions come from `inner`."""
+        self.inner.hand_over(inner)
+        self.inner = inner
+
+
+class MailKit(Service):
+    """A mail server, to be set into any Twisted application::
+
+        kit = MailKit(hostname="mx.example.org", domains=["example.org"], store=MemoryStore(), auth=passwords)
+        kit.listen("smtp", "tcp:2525")
+        kit.setServiceParent(application)
+
+    `auth` is one or more twisted.cred checkers; without one nobody can log in. `accounts` says who has which address;
+    without it the users of an `auth` that can name them have their names as addresses. `outbound` takes mail for
+    other domains; without it such mail is refused. `reactor` is clock, threads and network in one; without it the
+    global reactor is taken when the kit is made.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        hostname: str,
+        store: IMailStore,
+        domains: Sequence[str] = (),
+        auth: ICredentialsChecker | Sequence[ICredentialsChecker] = (),
+        accounts: IAccounts | None = None,
+        checks: Sequence[ICheck] = (),
+        outbound: IDeliveryTarget | None = None,
+        certificates: IOpenSSLContextFactory | None = None,
+        settings: KitSettings | None = None,
+        state_dir: Path | None = None,
+        reactor: Any = None,
+    ) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self.reactor = reactor
+        self.setName("mailkit")  # type: ignore[no-untyped-call]
+        self.store = store
+        self.feed = Feed(store, reactor)
+        self.fittings = Fittings(
+            hostname=hostname,
+            domains=tuple(domains),
+            auth=(auth,) if ICredentialsChecker.providedBy(auth) else tuple(auth),
+            accounts=accounts,
+            checks=tuple(checks),
+            outbound=outbound,
+            certificates=certificates,
+            settings=settings or KitSettings(),
+            state_dir=state_dir,
+        )
+        self.parts = self.fittings.put_together(store, reactor)
+        self.listeners: list[Listener] = []
+        self.ready: Deferred[list[Listener]] = Deferred()
+        """Fires with `listeners` when all ports are open; fails with what kept one from opening."""
+        self.reread: Callable[[], Fittings] | None = None
+        """Reads the configuration anew for `reload`; raises ConfigurationError."""
+        self._wanted: list[_Wanted] = []
+        self._doors: list[tuple[str, str, Door]] = []
+        self._factories: list[SessionFactory] = []
+        self._ports: list[IListeningPort] = []
+        self._began = False
+
+    # --- for embedders ---------------------------------------------------------------------------------------------
+
+    def factory(self, service: str, tls: str | None = None) -> SessionFactory:
+        """The bare Twisted factory of a service, to be put on any endpoint or into any wrapper.
+
+        It offers STARTTLS where there are certificates, unless `tls` is "none" or "implicit". Its sessions are
+        drained when the kit stops. Raises ConfigurationError.
+        """
+        if service not in SERVICES:
+            raise ConfigurationError([f'no service is called "{service}"; there are {", ".join(SERVICES)}'])
+        factory = self.parts.factory(
+            service, offer_tls=tls in (None, "starttls") and service != "lmtp", watch=self.feed.watch
+        )
+        self._factories.append(factory)
+        return factory
+
+    def listen(self, service: str, endpoint: str, tls: str | None = None) -> None:
+        """Open a port for `service` when the kit starts: an endpoints string, and none, starttls or implicit TLS.
+
+        Without `tls`: STARTTLS where there are certificates, else none; implicit for an ``ssl:`` endpoint, which
+        brings certificates of its own. Raises ConfigurationError.
+        """
+        certificates = self.fittings.certificates
+        is_proxied = endpoint.startswith("haproxy:")
+        endpoint = endpoint.removeprefix("haproxy:")
+        brings_its_own = endpoint.startswith("ssl:")
+        if service not in SERVICES:
+            raise ConfigurationError([f'no service is called "{service}"; there are {", ".join(SERVICES)}'])
+        if service in ("imap", "pop3", "submission") and not self.fittings.auth:
+            raise ConfigurationError([f"{service} needs somebody who may log in: give the kit an `auth`"])
+        if tls is None:
+            tls = "implicit" if brings_its_own else "starttls" if certificates and service != "lmtp" else "none"
+        if tls not in TLS:
+            raise ConfigurationError([f'tls = "{tls}": it must be one of {", ".join(TLS)}'])
+        if tls != "none" and certificates is None and not brings_its_own:
+            raise ConfigurationError([f"{service} on {endpoint}: TLS needs certificates"])
+        wraps_tls = tls == "implicit" and not brings_its_own
+        self._wanted.append(_Wanted(service, parse_endpoint(self.reactor, endpoint), tls, wraps_tls, is_proxied))
+
+    def reload(self) -> bool:
+        """Read configuration, users and certificates anew, for connections to come.
+
+        Everything is checked first; on any error all stays as it was, the log says what was wrong, and the answer is
+        False. The store and the listening ports stay those of the start.
+        """
+        if self.reread is None:
+            return True
+        try:
+            fittings = self.reread()
+            parts = fittings.put_together(self.store, self.reactor)
+        except ConfigurationError as problem:
+            for line in problem.problems:
+                self.log.error("not reloaded, all stays as it was: {line}", line=line)
+            return False
+        except Exception:
+            self.log.failure("not reloaded, all stays as it was")
+            return False
+        self.parts.close()
+        self.fittings, self.parts = fittings, parts
+        for service, tls, door in self._doors:
+            door.change(self.factory(service, tls))
+        self._factories = [
+            one for one in self._factories if one.sessions or one in [d.inner for _, _, d in self._doors]
+        ]
+        self.log.info("reloaded")
+        return True
+
+    # --- IService --------------------------------------------------------------------------------------------------
+
+    def privilegedStartService(self) -> None:
+        """Open the ports, while we may still be root."""
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._begin()
+
+    def startService(self) -> None:
+        """Open the ports."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._begin()
+
+    def stopService(self) -> Deferred[None]:
+        """Take nobody new, let sessions end at a safe point, close the store."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if not self._began:
+            self._began = True
+            opening = [self._open(wanted) for wanted in self._wanted]
+            gatherResults(opening, consumeErrors=True).addCallbacks(
+                lambda _: self.ready.callback(self.listeners), self.ready.errback
+            )
+
+    def _open(self, wanted: _Wanted) -> Deferred[None]:
+        service, tls = wanted.service, wanted.tls
+        door = Door(self.factory(service, tls))
+        self._doors.append((service, tls, door))
+        front: Any = door
+        if wanted.wraps_tls:
+            front = TLSMemoryBIOFactory(_Today(self), False, front)
+        if wanted.is_proxied:
+            front = ProxiedFactory(front, self.reactor)
+
+        def opened(port: IListeningPort) -> None:
+            self._ports.append(port)
+            door.inner.ports.append(port)
+            self.listeners.append(Listener(service, tls, port.getHost()))
+            self.log.info("{service} listens on {address}, TLS {tls}", service=service, address=port.getHost(), tls=tls)
+
+        listening: Deferred[IListeningPort] = wanted.endpoint.listen(front)
+        return listening.addCallback(opened)
+
+    async def _stop(self) -> None:
+        seconds = self.fittings.settings.drain
+        for port in self._ports:
+            await _closed(port)
+        self._ports.clear()
+        await gatherResults([factory.drain(seconds) for factory in self._factories])
+        self._factories.clear()
+        self.feed.stop()
+        self.parts.close()
+        await self.store.close()
+
+
+@frozen
+class _Wanted:
+    """A port to be opened at the start."""
+
+    service: str
+    endpoint: IStreamServerEndpoint
+    tls: str
+    wraps_tls: bool
+    """We put TLS under the session; an ``ssl:`` endpoint has done so already."""
+    is_proxied: bool
+
+
+def parse_endpoint(reactor: Any, endpoint: str) -> IStreamServerEndpoint:
+    """What an endpoints string means. Raises ConfigurationError."""
+    try:
+        parsed: IStreamServerEndpoint = serverFromString(reactor, endpoint)
+        return parsed
+    except Exception as problem:  # each kind of endpoint has its own way to say no
+        raise ConfigurationError([f'endpoint = "{endpoint}": {problem or type(problem).__name__}']) from None
+
+
+async def _closed(port: IListeningPort) -> None:
+    stopped = port.stopListening()
+    if stopped is not None:
+        await stopped
+
+
+@implementer(IOpenSSLContextFactory)
+class _Today:
+    """The certificates of the day: a renewed one serves from the next connection on."""
+
+    def __init__(self, kit: MailKit) -> None:
+        self._kit = kit
+
+    def getContext(self) -> Any:
+        certificates = self._kit.fittings.certificates
+        assert certificates is not None
+        return certificates.getContext()
+
+
+def _text(name: Any) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name or "")
