@@ -21,7 +21,7 @@ MARK = "<!-- made by `python -m twisted_mail_kit.reference`; do not edit below -
 
 def reference() -> str:
     """Every table that the core and the bundled plugins read; one line a key."""
-    sections = list(_table(Tables, ""))
+    sections = list(_table(Tables, None, ""))
     for plugin in sorted(installed(), key=lambda one: (one.kind, one.name)):
         factory = getattr(plugin, "factory", "")
         if factory.startswith("twisted_mail_kit."):
@@ -30,24 +30,25 @@ def reference() -> str:
             if options is None:
                 sections.append(head + "\nNo options.\n")
             else:
-                sections.append(head + "\n" + _rows(options))
-                sections += _inner_tables(options, plugin.kind)
+                sections.append(head + "\n" + _rows(options, None))
+                sections += _inner_tables(options, None, plugin.kind)
     return "\n".join(sections)
 
 
-def _table(cls: type, name: str) -> Iterator[str]:
+def _table(cls: type, made: Any, name: str) -> Iterator[str]:
+    """One table and those in it; `made` is what stands there when the file says nothing of it, if that is known."""
     title = f"## `[{name}]`" if name else "## The top of the file"
-    yield f"{title}\n\n{_sentence(cls)}\n\n{_rows(cls)}"
-    yield from _inner_tables(cls, name)
+    yield f"{title}\n\n{_sentence(cls)}\n\n{_rows(cls, made)}"
+    yield from _inner_tables(cls, made, name)
 
 
-def _inner_tables(cls: type, name: str) -> Iterator[str]:
+def _inner_tables(cls: type, made: Any, name: str) -> Iterator[str]:
     hints = get_type_hints(cls)
     for one in attrs.fields(cls):
         inner, many = _inner(hints[one.name])
         if inner is not None:
             path = f"{name}.{one.name}" if name else one.name
-            yield from _table(inner, f"[{path}]" if many else path)
+            yield from _table(inner, None if many else _value(one, made), f"[{path}]" if many else path)
 
 
 def _inner(hint: Any) -> tuple[type | None, bool]:
@@ -61,21 +62,26 @@ def _inner(hint: Any) -> tuple[type | None, bool]:
     return (hint, False) if isinstance(hint, type) and attrs.has(hint) else (None, False)
 
 
-def _rows(cls: type) -> str:
+def _rows(cls: type, made: Any) -> str:
     texts = _docstrings(cls)
     hints = get_type_hints(cls)
     rows = ["| key | default | meaning |", "|---|---|---|"]
     for one in attrs.fields(cls):
         if _inner(hints[one.name])[0] is None:
-            rows.append(f"| `{one.name}` | {_default(one)} | {texts.get(one.name, '')} |")
+            rows.append(f"| `{one.name}` | {_default(one, made)} | {texts.get(one.name, '')} |")
     return "\n".join(rows) + "\n" if len(rows) > 2 else ""
 
 
-def _default(one: Any) -> str:
+def _default(one: Any, made: Any) -> str:
+    return "needed" if one.default is attrs.NOTHING and made is None else _toml(_value(one, made))
+
+
+def _value(one: Any, made: Any) -> Any:
+    if made is not None:
+        return getattr(made, one.name)
     if one.default is attrs.NOTHING:
-        return "needed"
-    value = one.default.factory() if isinstance(one.default, attrs.Factory) else one.default  # type: ignore[arg-type]
-    return _toml(value)
+        return None
+    return one.default.factory() if isinstance(one.default, attrs.Factory) else one.default  # type: ignore[arg-type]
 
 
 def _toml(value: Any) -> str:

@@ -14,7 +14,20 @@ ROOT = "twisted_mail_kit"
 SESSIONS = {"smtp", "imap", "pop3"}
 ROOMS = {"delivery", "checks", "auth", "accounts", "stores", "queue"}
 DOORS = {"interfaces", "errors"}
-ASSEMBLY = {"kit", "fittings", "assembly", "config", "tables", "plugin", "demo", "running", "tap", "cli", "reference"}
+ASSEMBLY = {
+    "control",
+    "kit",
+    "fittings",
+    "assembly",
+    "config",
+    "tables",
+    "plugin",
+    "demo",
+    "running",
+    "tap",
+    "cli",
+    "reference",
+}
 SEAMS = {"net", "sasl"}
 
 # Which part of the house may import which. `testing` is public help for tests, and may use what it tests.

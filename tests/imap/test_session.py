@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from twisted_mail_kit.errors import OverQuota
 from twisted_mail_kit.imap.settings import IMAPSettings
+from twisted_mail_kit.net.factory import ConnectionLimits
 
 CERTIFICATES = object()
 
@@ -32,7 +33,7 @@ def test_sessions_of_an_account_are_counted(make_world: Any) -> None:
 
 
 def test_connections_of_an_address_are_counted(make_world: Any) -> None:
-    world = make_world(IMAPSettings(sessions_per_address=2))
+    world = make_world(IMAPSettings(connections=ConnectionLimits(per_address=2)))
     world.client(), world.client()
     third = world.client(None)
     assert third.greeting.startswith(b"* BYE [LIMIT]")

@@ -219,5 +219,5 @@ def test_sighup_takes_the_new_configuration_whole_or_not_at_all(server: Server, 
     assert code("joe@example.org") == 250
     file.write_text(good + '\n[accounts.aliases]\n"info@example.org" = ["joe@example.org"]\n')
     server.hang_up()
-    log_says("reloaded")
+    log_says("info] reloaded")
     assert code("info@example.org") == 250

@@ -190,7 +190,7 @@ class Settlement:
         envelope = self._envelope
         delivered = sum(isinstance(outcome, Delivered) for outcome in outcomes)
         shape = self._local or self._outward
-        self._pipeline.log.info(
+        self._pipeline.log.debug(
             "{trace_id} from {sender}, {size} octets: delivered to {delivered} of {recipients}",
             trace_id=envelope.trace_id,
             sender=envelope.sender,

@@ -22,4 +22,4 @@ def make_factory(
 ) -> SessionFactory:
     """Sessions that share what they know of open mailboxes. Without `certificates` there is no STARTTLS."""
     server = Server(hostname, authenticator, certificates, settings, clock, watch)
-    return SessionFactory(lambda: IMAPSession(server), clock, settings.connection_limits())
+    return SessionFactory(lambda: IMAPSession(server), clock, settings.connections)

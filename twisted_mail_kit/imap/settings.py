@@ -37,12 +37,8 @@ class IMAPSettings:
     """Commands answered BAD, one after the other, after login; then the connection ends."""
     sessions_per_account: int = field(default=50, validator=ge(1))
     """Logged in at the same time."""
-    sessions_per_address: int = field(default=100, validator=ge(1))
-    """Connections at the same time from one IPv4 address or one IPv6 /64."""
-    connections: int = field(default=2000, validator=ge(1))
-    """Connections at the same time, all together; then accepting pauses."""
-    connections_per_minute: int = field(default=120, validator=ge(1))
-    """New connections within a minute from one IPv4 address or one IPv6 /64. Loopback is not counted."""
+    connections: ConnectionLimits = field(factory=lambda: ConnectionLimits(per_address=100))
+    """How many connections are taken."""
     mailboxes: int = field(default=10_000, validator=ge(1))
     """Mailboxes of one account."""
     keywords: int = field(default=200, validator=ge(0))
@@ -64,12 +60,4 @@ class IMAPSettings:
             search_keys=self.search_keys,
             set_ranges=self.set_ranges,
             wildcards=self.list_wildcards,
-        )
-
-    def connection_limits(self) -> ConnectionLimits:
-        """The limits that the factory keeps."""
-        return ConnectionLimits(
-            per_address=self.sessions_per_address,
-            per_listener=self.connections,
-            per_minute=self.connections_per_minute,
         )
