@@ -105,7 +105,15 @@ class Parts:
         hostname, settings = self.fittings.hostname, self.fittings.settings
         certificates = self.fittings.certificates if offer_tls else None
         if service == "imap":
-            return make_imap(hostname, self._login(service), certificates, settings.imap, self.reactor, watch)
+            return make_imap(
+                hostname,
+                self._login(service),
+                certificates,
+                settings.imap,
+                self.reactor,
+                watch,
+                settings.delivery.scan_limits(),
+            )
         if service == "pop3":
             return make_pop3(hostname, self._login(service), certificates, settings.pop3, self.reactor)
         authenticator = self._login(service) if service == "submission" else None

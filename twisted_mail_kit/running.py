@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.kit import Listener, MailKit
+from twisted_mail_kit.plugin import broken
 
 
 class Host(Protocol):
@@ -53,6 +54,8 @@ class Running(MultiService):
     def startService(self) -> None:
         """Open the ports, then tell."""
         super().startService()  # type: ignore[no-untyped-call]
+        for dropin, problem in broken():
+            self.log.error("the plugin {dropin} cannot be loaded: {problem}", dropin=dropin, problem=problem)
         self.reactor.callWhenRunning(self._hear_hangups)
         self.kit.ready.addCallbacks(self._opened, self._not_opened)
 

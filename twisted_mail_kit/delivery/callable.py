@@ -9,6 +9,7 @@ from typing import Any
 from zope.interface import implementer
 
 from twisted_mail_kit.delivery.intake import Intake
+from twisted_mail_kit.delivery.settings import DeliverySettings
 from twisted_mail_kit.interfaces import IDelivery, IDeliveryTarget
 from twisted_mail_kit.mail.content import Content
 from twisted_mail_kit.mail.envelope import Envelope, Recipient
@@ -35,7 +36,7 @@ class FunctionTarget:
         self.function = function
         self.reactor = reactor
         self.spool = spool
-        self.memory = memory
+        self.settings = DeliverySettings(memory=memory)
 
     async def begin(self, envelope: Envelope) -> IDelivery:
         """Every sender is welcome."""
@@ -48,7 +49,7 @@ class _Call:
         self._function = target.function
         self._envelope = envelope
         self._recipients: list[Recipient] = []
-        self._intake = Intake(target.reactor, b"", target.spool, target.memory)
+        self._intake = Intake(target.reactor, b"", target.spool, target.settings)
 
     async def add_recipient(self, recipient: Recipient) -> None:
         self._recipients.append(recipient)

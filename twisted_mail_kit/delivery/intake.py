@@ -9,10 +9,11 @@ from typing import Any
 from twisted.logger import Logger
 
 from twisted_mail_kit.delivery.aside import aside
+from twisted_mail_kit.delivery.settings import DeliverySettings
 from twisted_mail_kit.errors import TryLater, Unavailable
 from twisted_mail_kit.mail.content import Assembled, Content
 from twisted_mail_kit.mail.outcome import Status
-from twisted_mail_kit.mail.structure import Scanner, Structure
+from twisted_mail_kit.mail.structure import ScanLimits, Scanner, Structure
 
 NO_SPACE = Status("4.3.1", "Insufficient system storage", 452)
 
@@ -26,11 +27,11 @@ class Intake:
 
     log = Logger()
 
-    def __init__(self, reactor: Any, top: bytes, spool: Path | None, memory: int) -> None:
+    def __init__(self, reactor: Any, top: bytes, spool: Path | None, settings: DeliverySettings) -> None:
         self.top = top
-        self.content = Content(spool, memory)
+        self.content = Content(spool, settings.memory)
         self._reactor = reactor
-        self._scanner = Scanner()
+        self._scanner = Scanner(settings.scan_limits())
         self._began = False
 
     async def write(self, octets: bytes) -> None:
@@ -64,11 +65,11 @@ class Intake:
             self._scanner.feed(self.top)
 
 
-async def scan(reactor: Any, message: Assembled) -> Structure:
+async def scan(reactor: Any, message: Assembled, limits: ScanLimits) -> Structure:
     """Scan a message anew; aside, when it is large."""
 
     def work() -> Structure:
-        scanner = Scanner()
+        scanner = Scanner(limits)
         for octets in message.chunks():
             scanner.feed(octets)
         return scanner.close()

@@ -229,5 +229,5 @@ class _Transaction:
             if len(self._recipients) == 1:
                 top += delivered_to_field(self._recipients[0][0].address)
             target = self._target
-            self._intake = Intake(target.reactor, top, target.spool, target.settings.memory)
+            self._intake = Intake(target.reactor, top, target.spool, target.settings)
         return self._intake

@@ -132,7 +132,7 @@ class _Transaction:
             if any(route.local for route in self._routes):
                 local = self._assemble(self._on_top, fields, correction)
                 if fields or correction.added or correction.left_out:
-                    structure = await scan(self._pipeline.reactor, local)
+                    structure = await scan(self._pipeline.reactor, local, self._pipeline.settings.scan_limits())
                 settlement.take_local(local, structure)
             if any(route.outward for route in self._routes):
                 settlement.take_outward(self._assemble(self._hop, fields, correction), correction.body)
@@ -158,7 +158,7 @@ class _Transaction:
         # RFC 5321 4.4: Return-Path at final delivery only.
         self._on_top = return_path_field(envelope.sender) + self._hop
         settings = pipeline.settings
-        self._intake = Intake(pipeline.reactor, self._on_top + self._received, pipeline.spool, settings.memory)
+        self._intake = Intake(pipeline.reactor, self._on_top + self._received, pipeline.spool, settings)
         return self._intake
 
     def _judge(self, structure: Structure, headers: Headers) -> Correction:

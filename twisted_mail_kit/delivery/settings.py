@@ -8,6 +8,8 @@ from typing import Any
 from attrs import field, frozen
 from attrs.validators import ge, in_
 
+from twisted_mail_kit.mail.structure import ScanLimits
+
 _WIDEST = {4: 8, 6: 16}
 
 
@@ -29,6 +31,16 @@ class DeliverySettings:
     """Received fields that a message may have; one with as many or more is in a loop (554 5.4.6)."""
     memory: int = field(default=256 * 1024, validator=ge(0))
     """Octets of a message that are kept in memory while it is received; a larger one goes to the spool directory."""
+    header_size: int = field(default=256 * 1024, validator=ge(1024))
+    """Octets of a message's header section; one with more is refused (552)."""
+    header_fields: int = field(default=1000, validator=ge(50))
+    """Header fields of a message; one with more is refused (552)."""
+    mime_parts: int = field(default=1000, validator=ge(1))
+    """Parts that are looked into; the rest of a message with more is one opaque part."""
+    mime_depth: int = field(default=50, validator=ge(1))
+    """Multiparts and embedded messages within each other; what lies deeper is opaque."""
+    mime_parameters: int = field(default=100, validator=ge(1))
+    """Parameters of one MIME field; the others are left out."""
     aliases_deep: int = field(default=10, validator=ge(1))
     """An alias may lead to an alias, so many times."""
     aliases_wide: int = field(default=1000, validator=ge(1))
@@ -51,3 +63,13 @@ class DeliverySettings:
     """At submission: octets in a line, without its end (RFC 5322 2.1.1); a message with a longer one is refused."""
     undeclared_8bit: str = field(default="accept", validator=in_(("accept", "refuse")))
     """At submission: 8-bit content without BODY=8BITMIME: ``accept``, and declare it from here on, or ``refuse``."""
+
+    def scan_limits(self) -> ScanLimits:
+        """The limits that the MIME scanner keeps."""
+        return ScanLimits(
+            parts=self.mime_parts,
+            depth=self.mime_depth,
+            header_size=self.header_size,
+            header_fields=self.header_fields,
+            parameters=self.mime_parameters,
+        )

@@ -82,12 +82,10 @@ class Settlement:
         became = await self._deliver(list(ends))
         if one_reply and _is_mixed(became):
             became = await self._mend(became)
-        outcomes = [
+        return [
             Failed(LOOP) if index in self._looping else _worst([became[end] for end in _ends(route)])
             for index, route in enumerate(routes)
         ]
-        self._tell(outcomes)
-        return outcomes
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
@@ -185,19 +183,6 @@ class Settlement:
 
     def _temporary(self) -> Status:
         return Status("4.3.0", f"Cannot be delivered now, reference {self._envelope.trace_id}", 451)
-
-    def _tell(self, outcomes: Sequence[Outcome]) -> None:
-        envelope = self._envelope
-        delivered = sum(isinstance(outcome, Delivered) for outcome in outcomes)
-        shape = self._local or self._outward
-        self._pipeline.log.debug(
-            "{trace_id} from {sender}, {size} octets: delivered to {delivered} of {recipients}",
-            trace_id=envelope.trace_id,
-            sender=envelope.sender,
-            size=shape.message.size if shape is not None else 0,
-            delivered=delivered,
-            recipients=len(outcomes),
-        )
 
 
 def _ends(route: Route) -> list[End]:

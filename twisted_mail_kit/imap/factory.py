@@ -9,6 +9,7 @@ from twisted_mail_kit.imap.server import Server
 from twisted_mail_kit.imap.session import IMAPSession
 from twisted_mail_kit.imap.settings import IMAPSettings
 from twisted_mail_kit.interfaces import IAuthenticator
+from twisted_mail_kit.mail.part import DEFAULT_LIMITS, ScanLimits
 from twisted_mail_kit.net.factory import SessionFactory
 
 
@@ -19,7 +20,11 @@ def make_factory(
     settings: IMAPSettings,
     clock: IReactorTime,
     watch: Watch,
+    limits: ScanLimits = DEFAULT_LIMITS,
 ) -> SessionFactory:
-    """Sessions that share what they know of open mailboxes. Without `certificates` there is no STARTTLS."""
-    server = Server(hostname, authenticator, certificates, settings, clock, watch)
+    """Sessions that share what they know of open mailboxes. Without `certificates` there is no STARTTLS.
+
+    `limits` are for the MIME scan of messages that come by APPEND.
+    """
+    server = Server(hostname, authenticator, certificates, settings, clock, watch, limits)
     return SessionFactory(lambda: IMAPSession(server), clock, settings.connections)

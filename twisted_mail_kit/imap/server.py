@@ -14,6 +14,7 @@ from twisted_mail_kit.imap.view import View
 from twisted_mail_kit.imap.wire.commands import Path
 from twisted_mail_kit.interfaces import IAccount, IAuthenticator
 from twisted_mail_kit.mail.facts import Mailbox, Message
+from twisted_mail_kit.mail.part import DEFAULT_LIMITS, ScanLimits
 from twisted_mail_kit.mail.structure import Scanner
 from twisted_mail_kit.mail.summary import Summary, pack
 
@@ -33,6 +34,7 @@ class Server:
         settings: IMAPSettings,
         clock: IReactorTime,
         watch: Watch,
+        limits: ScanLimits = DEFAULT_LIMITS,
     ) -> None:
         self.hostname = hostname
         self.authenticator = authenticator
@@ -40,6 +42,7 @@ class Server:
         self.settings = settings
         self.clock = clock
         self.watch = watch
+        self.limits = limits
         self.accounts: dict[str, OpenAccount] = {}
         self._recent_from: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._summaries: OrderedDict[tuple[str, str], bytes] = OrderedDict()
@@ -79,7 +82,7 @@ class Server:
         key = (account.name, row.blob_id)
         octets = self._summaries.get(key)
         if octets is None:
-            scanner = Scanner()
+            scanner = Scanner(self.limits)
             offset = 0
             while piece := await account.read_blob(row.blob_id, offset, _SLICE):
                 scanner.feed(piece)

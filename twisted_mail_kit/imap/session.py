@@ -125,7 +125,6 @@ class IMAPSession(Session):
         self.opened = self.server.enter(account)
         self.know(login=account.name)
         self.mistakes = 0
-        self.log.info("login of {user} from {peer} ({service})", user=account.name, peer=self.peer.host, service="imap")
 
     def leave_mailbox(self) -> None:
         """Nothing is selected any more."""

@@ -26,13 +26,13 @@ async def append(session: IMAPSession, command: commands.Append) -> Completed:
         flags = read_flags(session.home, command.flags)
         mailbox = await _target(session, command)
         check_keywords(session.home, flags)
+        writer = session.account.new_blob(command.size)
     except Exception:
         session.wire.refuse_literal()
         raise
     if session.wire.accept_literal():
         session.outflow.write(responses.continuation())
-    writer = session.account.new_blob(command.size)
-    scanner = Scanner()
+    scanner = Scanner(session.server.limits)
     try:
         problem = await _receive(session, writer, scanner)
         if problem is not None:
