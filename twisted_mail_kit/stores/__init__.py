@@ -1,1 +1,1 @@
-"""Where mailboxes live: the change feed, the memory store, and sqlite/."""
+"""Where mailboxes live: the memory store, sqlite/, a ledger for other databases, and the change feed."""
