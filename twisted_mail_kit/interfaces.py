@@ -338,6 +338,17 @@ class ISpool(Interface):
         """Finish what was begun. Leases of this process end by time, or by `lease` under the same owner."""
 
 
+class IOutgoing(IDeliveryTarget):
+    """A delivery target with a life of its own: what `MailKit` starts after its ports are open, and stops before its
+    store is closed."""
+
+    def start(bounces: IDeliveryTarget) -> None:
+        """Begin to make attempts; reports to senders go to `bounces`."""
+
+    async def stop(seconds: float) -> None:
+        """Begin nothing new; come to an end within so many seconds."""
+
+
 class IDestinations(Interface):
     """A delivery target that knows better than "the domain" where recipients go: a smarthost is one destination."""
 
@@ -399,6 +410,7 @@ __all__ = [
     "IDestinations",
     "IMailPlugin",
     "IMailStore",
+    "IOutgoing",
     "IPasswords",
     "IReceivedMessage",
     "IReception",

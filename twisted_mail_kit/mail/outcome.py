@@ -27,6 +27,8 @@ class Delivered:
     """Durable where it was to go, or taken over by the next server."""
 
     status: Status = _DELIVERED
+    will_notify: bool = False
+    """The next server has been told whom to notify of success (RFC 3461 5.2.1), so nobody else does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""How a connection to another mail server is protected: MTA-STS, DANE, certificates."""
