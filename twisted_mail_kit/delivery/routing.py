@@ -67,6 +67,8 @@ class Router:
         """Whether this peer may send to other domains."""
         if peer.service == "lmtp":
             return False
+        if peer.service == "queue":
+            return True  # our own bounces; no listener has that name
         return bool(peer.login) or self._is_trusted(peer.host)
 
     async def route(self, envelope: Envelope, recipient: Recipient) -> Route:
