@@ -1,0 +1,134 @@
+"""One transaction for all who wait: what the writer knows while it is at work."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection
+
+from twisted.logger import Logger
+
+from twisted_mail_kit.mail.queued import TraceEvent
+from twisted_mail_kit.queue.codec import encode_outcome
+from twisted_mail_kit.queue.sqlite import rows
+
+
+class Batch:
+    """The writer's connection. Jobs touch destinations; when each is due again is written once, at the end."""
+
+    log = Logger()
+
+    def __init__(self, connection: sqlite3.Connection, run: int, seconds: Callable[[], float]) -> None:
+        self.connection = connection
+        self.execute = connection.execute
+        self.executemany = connection.executemany
+        self.run = run
+        """Who we are in leases."""
+        self.seconds = seconds
+        self.dead: list[int] = []
+        """Large blobs that have no message any more, when this is committed."""
+        self._touched: dict[str, int] = {}
+        self._owners: set[str] = set()
+        self._new_owners: set[str] = set()
+        self._is_full_sync = True
+
+    # --- from begin to commit ----------------------------------------------------------------------------------------
+
+    def begin(self, is_durable: bool = True) -> None:
+        """Take the write lock. Raises sqlite3.Error.
+
+        What need not outlive a power cut, leases for one, is synced with the next that has to: others see it at once.
+        """
+        if is_durable != self._is_full_sync:
+            self.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+            self._is_full_sync = is_durable
+        self.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> list[int]:
+        """Make it so; answers which large blobs can be removed. Raises sqlite3.Error."""
+        self.flush()
+        self.execute("COMMIT")
+        self._owners |= self._new_owners
+        self._new_owners.clear()
+        dead, self.dead = self.dead, []
+        return dead
+
+    def rollback(self) -> None:
+        """Nothing of this ever was."""
+        self._touched.clear()
+        self._new_owners.clear()
+        self.dead = []
+        if self.connection.in_transaction:
+            self.execute("ROLLBACK")
+
+    def touch(self, destination: str, turn: int = 0) -> None:
+        """Recipients for it have changed; `turn`: it was served."""
+        self._touched[destination] = max(turn, self._touched.get(destination, 0))
+
+    def flush(self) -> None:
+        """Write down when the destinations that were touched are due."""
+        for destination, turn in self._touched.items():
+            found = self.execute(
+                "SELECT ready FROM recipients INDEXED BY recipients_ready"
+                " WHERE destination = ? AND ready IS NOT NULL ORDER BY ready LIMIT 1",
+                (destination,),
+            ).fetchall()
+            if found:
+                self.execute(
+                    "INSERT INTO destinations VALUES (?, ?, ?) ON CONFLICT (name)"
+                    " DO UPDATE SET due = excluded.due, turn = max(turn, excluded.turn)",
+                    (destination, found[0][0], turn),
+                )
+            else:
+                self.execute("DELETE FROM destinations WHERE name = ?", (destination,))
+        self._touched.clear()
+
+    # --- what several jobs do ----------------------------------------------------------------------------------------
+
+    def take_over(self, owner: str) -> None:
+        """At its first word to us, an owner gets back what it had leased before it was started again."""
+        if owner in self._owners or owner in self._new_owners:
+            return
+        self._new_owners.add(owner)
+        found = self.execute(
+            "UPDATE recipients SET owner = NULL, run = NULL, until = NULL,"
+            " ready = CASE WHEN is_held THEN NULL ELSE next_try END WHERE owner = ? AND run <> ?"
+            " RETURNING destination",
+            (owner, self.run),
+        ).fetchall()
+        for (destination,) in found:
+            self.touch(destination)
+
+    def set_aside(self, message_id: str, reason: str, recipients: Collection[tuple[str, object]] = ()) -> None:
+        """Hold a message, or (destination, number) of it, because something of it cannot be read."""
+        self.log.critical(
+            "queue: {message_id} is held aside: {reason}; all others go on", message_id=message_id, reason=reason
+        )
+        keys: list[rows.Row] = [(message_id, *one) for one in recipients] or [(message_id,)]
+        which = "message = ? AND destination = ? AND number IS ?" if recipients else "message = ?"
+        last = encode_outcome(rows.held_aside(reason))
+        sql = (
+            "UPDATE recipients SET is_held = 1, owner = NULL, run = NULL, until = NULL, ready = NULL, last = ?"
+            f" WHERE {which} RETURNING destination"
+        )
+        for key in keys:
+            for (destination,) in self.execute(sql, (last, *key)).fetchall():
+                self.touch(destination)
+        self.record([TraceEvent(message_id, self.seconds(), "held", "", "", reason)])
+
+    def bury(self, message_id: str) -> None:
+        """Let a message go when it has no recipient any more, and its octets when they have no message."""
+        if self.execute("SELECT 1 FROM recipients WHERE message = ? LIMIT 1", (message_id,)).fetchall():
+            return
+        for (blob,) in self.execute("DELETE FROM messages WHERE id = ? RETURNING blob", (message_id,)).fetchall():
+            if self.execute("SELECT 1 FROM messages WHERE blob = ? LIMIT 1", (blob,)).fetchall():
+                continue
+            sql = "DELETE FROM blobs WHERE id = ? RETURNING octets IS NULL"
+            if self.execute(sql, (blob,)).fetchall() == [(1,)]:
+                self.dead.append(blob)
+
+    def record(self, events: list[TraceEvent]) -> None:
+        """Add to timelines."""
+        if len(events) == 1:
+            self.execute("INSERT INTO events VALUES (?,?,?,?,?,?)", events[0])
+        elif events:
+            self.executemany("INSERT INTO events VALUES (?,?,?,?,?,?)", events)

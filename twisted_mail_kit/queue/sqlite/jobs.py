@@ -1,0 +1,130 @@
+"""What the writer does for the spool: add, settle, renew, change and remove."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from zlib import crc32
+
+from twisted_mail_kit.errors import BlobNotFound
+from twisted_mail_kit.mail.queued import Settled, TraceEvent
+from twisted_mail_kit.queue.codec import encode_outcome
+from twisted_mail_kit.queue.sqlite.batch import Batch
+from twisted_mail_kit.queue.sqlite.rows import Row
+from twisted_mail_kit.stores.sqlite.blobs import Pending
+
+# A job raises a MailError only before it has changed anything; whatever else it raises undoes the transaction.
+
+INSERT_RECIPIENT = "INSERT INTO recipients VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+READY = "CASE WHEN is_held THEN NULL WHEN owner IS NULL THEN next_try ELSE max(next_try, until) END"
+
+
+def add(batch: Batch, message: Row, recipients: list[Row], owner: str, pending: Pending | None) -> None:
+    """Take a message over. Raises BlobNotFound."""
+    message_id, blob, size, _ = message
+    if batch.execute("SELECT 1 FROM messages WHERE id = ?", (message_id,)).fetchall():
+        return
+    if pending is None and not batch.execute("SELECT 1 FROM blobs WHERE id = ?", (blob,)).fetchall():
+        raise BlobNotFound(f"blob of {message_id}")
+    if owner:
+        batch.take_over(owner)
+    if pending is not None:
+        octets = pending.octets
+        if octets is not None:
+            row: Row = (blob, len(octets), crc32(octets), octets)
+        else:
+            row = (blob, pending.location.size if pending.location else size, None, None)
+        batch.execute("INSERT OR IGNORE INTO blobs VALUES (?,?,?,?)", row)
+    batch.execute("INSERT INTO messages VALUES (?,?,?,?)", message)
+    if len(recipients) == 1:
+        batch.execute(INSERT_RECIPIENT, recipients[0])
+    else:
+        batch.executemany(INSERT_RECIPIENT, recipients)
+    for recipient in recipients:
+        batch.touch(recipient[1])
+
+
+def settle(batch: Batch, settled: Sequence[Settled], events: list[TraceEvent]) -> None:
+    """Write down what became of recipients."""
+    fewer: dict[str, None] = {}
+    for one in settled:
+        recipient = one.recipient
+        if one.next_try is None:
+            sql = "DELETE FROM recipients WHERE {} RETURNING destination"
+            values: Row = ()
+            fewer[recipient.message_id] = None
+        else:
+            # Where our time was over and another process is at it, its word counts, and not ours.
+            sql = (
+                "UPDATE recipients SET next_try = ?, attempts = attempts + 1, last = ?,"
+                " delay_told = max(delay_told, ?), owner = NULL, run = NULL, until = NULL,"
+                " ready = CASE WHEN is_held THEN NULL ELSE ? END"
+                f" WHERE {{}} AND (run IS NULL OR run = {batch.run:d}) RETURNING destination"
+            )
+            next_try = float(one.next_try)
+            values = (next_try, encode_outcome(one.outcome), one.delay_told, next_try)
+        key = (recipient.message_id, recipient.number)
+        found = batch.execute(
+            sql.format("message = ? AND number = ? AND destination = ?"), (*values, *key, recipient.destination)
+        ).fetchall()
+        if not found:  # it is gone, or the queue calls its destination otherwise by now
+            found = batch.execute(sql.format("message = ? AND number = ?"), (*values, *key)).fetchall()
+        for (destination,) in found:
+            batch.touch(destination)
+    for message_id in fewer:
+        batch.bury(message_id)
+    batch.record(events)
+
+
+def renew(batch: Batch, owner: str, until: float) -> None:
+    """All leases of the owner hold until then."""
+    batch.take_over(owner)
+    found = batch.execute(
+        "UPDATE recipients SET until = ?, ready = CASE WHEN is_held THEN NULL ELSE max(next_try, ?) END"
+        " WHERE owner = ? RETURNING destination",
+        (until, until, owner),
+    ).fetchall()
+    for (destination,) in found:
+        batch.touch(destination)
+
+
+def change(
+    batch: Batch, message_id: str, next_try: float | None, is_held: bool | None, numbers: Sequence[int] | None
+) -> int:
+    """Change when recipients are tried, and whether they are held."""
+    chosen = _chosen(batch, message_id, numbers)
+    for destination, number in chosen:
+        key = (message_id, destination, number)
+        batch.execute(
+            "UPDATE recipients SET next_try = coalesce(?, next_try), is_held = coalesce(?, is_held)"
+            " WHERE message = ? AND destination = ? AND number IS ?",
+            (next_try, is_held, *key),
+        )
+        batch.execute(
+            f"UPDATE recipients SET ready = {READY} WHERE message = ? AND destination = ? AND number IS ?", key
+        )
+        batch.touch(destination)
+    return len(chosen)
+
+
+def remove(batch: Batch, message_id: str, numbers: Sequence[int] | None) -> int:
+    """Take recipients out of the queue."""
+    chosen = _chosen(batch, message_id, numbers)
+    for destination, number in chosen:
+        batch.execute(
+            "DELETE FROM recipients WHERE message = ? AND destination = ? AND number IS ?",
+            (message_id, destination, number),
+        )
+        batch.touch(destination)
+    batch.bury(message_id)
+    return len(chosen)
+
+
+def set_aside_blob(batch: Batch, blob: int, reason: str) -> None:
+    """Hold the messages whose octets cannot be read."""
+    for (message_id,) in batch.execute("SELECT id FROM messages WHERE blob = ?", (blob,)).fetchall():
+        batch.set_aside(message_id, reason)
+
+
+def _chosen(batch: Batch, message_id: str, numbers: Sequence[int] | None) -> list[tuple[str, int]]:
+    found = batch.execute("SELECT destination, number FROM recipients WHERE message = ?", (message_id,)).fetchall()
+    return found if numbers is None else [row for row in found if row[1] in numbers]
