@@ -40,6 +40,10 @@ JOE = Address("joe", "example.org")
             b"RCPT TO:<joe@example.org> NOTIFY=success,DELAY ORCPT=rfc822;jo+2Be@example.org",
             Rcpt(JOE, notify=frozenset({"SUCCESS", "DELAY"}), orcpt="rfc822;jo+2Be@example.org"),
         ),
+        (
+            b"RCPT TO:<joe@example.org> ORCPT=rfc822;j+C3+BCrgen@example.org",  # Postfix writes UTF-8 so
+            Rcpt(JOE, orcpt="rfc822;j+C3+BCrgen@example.org"),
+        ),
         (b"BDAT 10", Bdat(10, False)),
         (b"bdat 0 last", Bdat(0, True)),
         (b"AUTH plain", Auth("PLAIN", None)),
@@ -98,6 +102,8 @@ def test_understood(line: bytes, command: object) -> None:
         (b"RCPT TO:<joe@example.org> NOTIFY=", 501, "5.5.4"),
         (b"RCPT TO:<joe@example.org> ORCPT=rfc822", 501, "5.5.4"),
         (b"RCPT TO:<joe@example.org> ORCPT=rfc822;a+0Ab", 501, "5.5.4"),
+        (b"RCPT TO:<joe@example.org> ORCPT=rfc822;j+C3rgen@example.org", 501, "5.5.4"),
+        (b"RCPT TO:<joe@example.org> ORCPT=rfc822;j+C3+BC+0Argen@example.org", 501, "5.5.4"),
         (b"RCPT TO:<joe@example.org> SIZE=1", 555, "5.5.4"),
         (b"BDAT", 501, "5.5.4"),
         (b"BDAT -1", 501, "5.5.4"),

@@ -10,6 +10,7 @@ from twisted_mail_kit.smtp.wire.replies import Reply, reply
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*\Z")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*\Z")
 _ESCAPE = re.compile(r"\+([0-9A-F]{2})")
+_HIGH = re.compile(r"\+([89A-F][0-9A-F])")
 _ORCPT = re.compile(r"[A-Za-z0-9-]+;[^\x00-\x20\x7f=]+\Z")
 _PRINTABLE = re.compile(r"[ -~]*\Z")
 _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
@@ -121,7 +122,9 @@ def _orcpt(text: str | None) -> str:
         raise ValueError
     address_type, _, address = text.partition(";")
     if address_type.lower() != "utf-8":
-        decode_xtext(address)
+        # Under the type rfc822 Postfix writes an international address as its UTF-8 in xtext.
+        bytes.fromhex("".join(_HIGH.findall(address))).decode("utf-8")
+        decode_xtext(_HIGH.sub("", address))
     return text
 
 

@@ -1,0 +1,78 @@
+"""Connections that wait for their next message."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall
+
+from twisted_mail_kit.smtp.client.connection import ClientConnection
+
+
+class Pool:
+    """Idle connections by key. Each waits `idle` seconds, takes `messages` messages at most, and leaves with QUIT."""
+
+    def __init__(self, reactor: Any, idle: float, messages: int) -> None:
+        self._reactor = reactor
+        self._idle = idle
+        self._messages = messages
+        self._waiting: dict[Hashable, dict[ClientConnection, IDelayedCall]] = {}
+        self._leaving: set[Deferred[None]] = set()
+        self._is_closed = False
+
+    def take(self, key: Hashable) -> ClientConnection | None:
+        """The one that came last; None: there is none."""
+        while waiting := self._waiting.get(key):
+            connection = next(reversed(waiting))
+            self._forget(key, connection)
+            if connection.is_usable:
+                return connection
+            connection.hang_up()
+        return None
+
+    def put(self, key: Hashable, connection: ClientConnection) -> None:
+        """Its message is done. It waits for the next one, or leaves."""
+        limit = min(self._messages, connection.offers.mails or self._messages)
+        if self._is_closed or not self._idle or connection.messages >= limit or not connection.is_usable:
+            self.let_go(connection)
+            return
+        alarm = self._reactor.callLater(self._idle, self._expire, key, connection)
+        self._waiting.setdefault(key, {})[connection] = alarm
+        connection.on_lost = lambda: self._forget(key, connection)
+
+    def let_go(self, connection: ClientConnection) -> None:
+        """QUIT, and do not wait for it."""
+        if connection.is_lost:
+            return
+        leaving = Deferred.fromCoroutine(connection.quit())
+        self._leaving.add(leaving)
+        leaving.addBoth(lambda _: self._leaving.discard(leaving))
+
+    def count(self) -> int:
+        """How many wait."""
+        return sum(map(len, self._waiting.values()))
+
+    async def close(self) -> None:
+        """All of them leave. Those that are given back later leave at once."""
+        self._is_closed = True
+        for key, waiting in list(self._waiting.items()):
+            for connection in list(waiting):
+                self._forget(key, connection)
+                self.let_go(connection)
+        if self._leaving:
+            await DeferredList(list(self._leaving))
+
+    def _expire(self, key: Hashable, connection: ClientConnection) -> None:
+        self._forget(key, connection)
+        self.let_go(connection)
+
+    def _forget(self, key: Hashable, connection: ClientConnection) -> None:
+        waiting = self._waiting.get(key, {})
+        alarm = waiting.pop(connection, None)
+        if alarm is not None and alarm.active():
+            alarm.cancel()
+        if not waiting:
+            self._waiting.pop(key, None)
+        connection.on_lost = None
