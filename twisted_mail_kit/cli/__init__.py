@@ -11,6 +11,10 @@ from twisted_mail_kit._version import __version__
 # One noun a file; a file is imported only when its noun is said, so that `mailkit --help` is quick.
 _NOUNS = {
     "config": "Test the configuration.",
+    "queue": "What waits to be sent.",
+    "trace": "What became of a message.",
+    "dkim": "Keys that sign outgoing mail.",
+    "dns": "What a domain publishes in DNS.",
     "user": "Who may log in.",
 }
 

@@ -1,0 +1,1 @@
+"""The operator's hands: verbs for a running server, or for its files."""
