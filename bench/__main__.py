@@ -1,4 +1,4 @@
-"""`python -m bench [receive] [fetch] [idle]`: measures, beside a peer where there is one, and prints a table."""
+"""`python -m bench [receive] [fetch] [idle] [relay]`: measures, beside peers, and prints tables."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from bench.load import send
+from bench.relaying import relay
 from bench.servers import Aiosmtpd, Ours, cpu_seconds, memory
 
 ROUNDS = 3
@@ -137,7 +138,7 @@ def idle() -> None:
         server.stop()
 
 
-BENCHMARKS: dict[str, Callable[[], None]] = {"receive": receive, "fetch": fetch, "idle": idle}
+BENCHMARKS: dict[str, Callable[[], None]] = {"receive": receive, "fetch": fetch, "idle": idle, "relay": relay}
 
 
 def main() -> None:

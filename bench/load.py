@@ -35,7 +35,7 @@ def message_of(size: int) -> bytes:
     return head + line * max(1, (size - len(head)) // len(line))
 
 
-async def _session(port: int, count: int, size: int, waits: list[float]) -> None:
+async def _session(port: int, count: int, size: int, to: str, waits: list[float]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def reply(code: bytes) -> None:
@@ -50,7 +50,7 @@ async def _session(port: int, count: int, size: int, waits: list[float]) -> None
     writer.write(b"EHLO load.example.net\r\n")
     await reply(b"250")
     for _ in range(count):
-        writer.write(b"MAIL FROM:<ann@example.net>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\n")
+        writer.write(b"MAIL FROM:<ann@example.net>\r\nRCPT TO:<%b>\r\nDATA\r\n" % to.encode())
         for code in (b"250", b"250", b"354"):
             await reply(code)
         writer.write(message_of(size) + b".\r\n")
@@ -62,13 +62,13 @@ async def _session(port: int, count: int, size: int, waits: list[float]) -> None
     writer.close()
 
 
-async def _all(port: int, sessions: int, messages: int, size: int) -> Load:
+async def _all(port: int, sessions: int, messages: int, size: int, to: str) -> Load:
     waits: list[float] = []
     began = time.monotonic()
-    await asyncio.gather(*(_session(port, messages // sessions, size, waits) for _ in range(sessions)))
+    await asyncio.gather(*(_session(port, messages // sessions, size, to, waits) for _ in range(sessions)))
     return Load(len(waits), time.monotonic() - began, waits)
 
 
-def send(port: int, sessions: int, messages: int, size: int) -> Load:
+def send(port: int, sessions: int, messages: int, size: int, to: str = "joe@example.org") -> Load:
     """Send `messages` of `size` octets over `sessions` at once."""
-    return asyncio.run(_all(port, sessions, messages, size))
+    return asyncio.run(_all(port, sessions, messages, size, to))

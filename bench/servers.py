@@ -55,10 +55,10 @@ class Ours:
 
     name = "twisted_mail_kit"
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: str = CONFIGURATION) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mailkit-bench-"))
         config = self.folder / "mailkit.toml"
-        config.write_text(CONFIGURATION)
+        config.write_text(configuration)
         command = [sys.executable, "-m", "twisted_mail_kit.cli", "-c", str(config), "user", "add", "joe@example.org"]
         subprocess.run([*command, "--password-stdin"], input=b"secret\n", check=True, capture_output=True)
         ready = self.folder / "ready.json"

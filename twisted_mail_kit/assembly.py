@@ -11,11 +11,16 @@ from zope.interface import Interface
 
 from twisted_mail_kit.checks.settings import LowDiskSettings, SenderIdentitySettings
 from twisted_mail_kit.config import Chosen, Config, load
+from twisted_mail_kit.control.place import SOCKET
+from twisted_mail_kit.control.server import Control
+from twisted_mail_kit.control.verbs import queue_verbs
+from twisted_mail_kit.delivery.dkimkeys import load_keys
 from twisted_mail_kit.errors import ConfigurationError, MailError
-from twisted_mail_kit.fittings import Fittings
+from twisted_mail_kit.fittings import Fittings, make_state_dir
 from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMailStore, IPasswords
 from twisted_mail_kit.kit import Listener, MailKit, parse_endpoint
 from twisted_mail_kit.net.tls import Certificates
+from twisted_mail_kit.outgoing import Outgoing, OutgoingSettings
 from twisted_mail_kit.plugin import Context, find
 
 
@@ -23,18 +28,38 @@ class Configured:
     """A kit that runs by a configuration; reloads when asked to."""
 
     def __init__(self, path: Path, reactor: Any) -> None:
-        config = load(path)
+        self.path = path
+        self.reactor = reactor
+        self.config = config = load(path)
         make_state_dir(config.tables.state)
         context = context_of(config, reactor)
-        fittings = fit(config, context)
+        self.outgoing: Outgoing | None = None
+        if config.outbound is None:
+            tables = config.tables
+            self.outgoing = Outgoing(
+                hostname=tables.hostname, state_dir=tables.state, reactor=reactor, settings=outgoing_settings(config)
+            )
+        fittings = fit(config, context, self.outgoing)
         store = make_part(config, config.store, context, IMailStore)
         self.kit = MailKit(store=store, reactor=reactor, **asdict(fittings, recurse=False))
         for one in config.tables.listen:
             self.kit.listen(one.service, one.endpoint, one.tls)
-        self.kit.reread = lambda: _reread(path, config, reactor)
+        self.kit.reread = self._reread
+        self.kit.refitted = self._refitted
+        verbs = queue_verbs(self.outgoing.desk) if self.outgoing is not None else {}
+        self.control = Control(config.tables.state / SOCKET, reactor, verbs)
+        self._next: Config | None = None
+
+    def claim(self) -> None:
+        """Open the socket for the operator's hands; whoever has it is the one server on this state folder."""
+        self.control.start()
 
     async def prepare(self) -> None:
         """Nothing: the operator has made the accounts."""
+
+    async def close(self) -> None:
+        """Take the socket away."""
+        await self.control.stop()
 
     def accounts(self) -> list[dict[str, str]]:
         """None that were made for trying out."""
@@ -46,17 +71,42 @@ class Configured:
     def farewell(self) -> None:
         """The log has said it."""
 
+    def _reread(self) -> Fittings:
+        before, config = self.config, load(self.path)
+        problems = [
+            f"{self.path}: {what} has changed: that needs a restart"
+            for what, then, now in (
+                ("hostname", before.tables.hostname, config.tables.hostname),
+                ("state", before.tables.state, config.tables.state),
+                ("[[listen]]", before.tables.listen, config.tables.listen),
+                ("[store]", before.store, config.store),
+                ("[outbound]", before.outbound, config.outbound),
+                ("[queue]", before.tables.queue, config.tables.queue),
+                ("[dns]", before.tables.dns, config.tables.dns),
+            )
+            if then != now
+        ]
+        if problems:
+            raise ConfigurationError(problems)
+        outgoing_settings(config)  # the keys can be read
+        self._next = config
+        return fit(config, context_of(config, self.reactor), self.outgoing)
 
-def _reread(path: Path, before: Config, reactor: Any) -> Fittings:
-    config = load(path)
-    for what, then, now in (
-        ("state", before.tables.state, config.tables.state),
-        ("[[listen]]", before.tables.listen, config.tables.listen),
-        ("[store]", before.store, config.store),
-    ):
-        if then != now:
-            raise ConfigurationError([f"{path}: {what} has changed: that needs a restart"])
-    return fit(config, context_of(config, reactor))
+    def _refitted(self) -> None:
+        assert self._next is not None
+        self.config = self._next
+        if self.outgoing is not None:
+            self.outgoing.change(outgoing_settings(self.config), self.kit.parts.reception)
+
+
+def outgoing_settings(config: Config) -> OutgoingSettings:
+    """What the configuration says of the way out. Raises ConfigurationError."""
+    tables = config.tables
+    try:
+        keys = load_keys(tables.dkim, config.file.absolute().parent)
+    except ConfigurationError as problem:
+        raise ConfigurationError([f"{config.file}: {line}" for line in problem.problems]) from None
+    return OutgoingSettings(queue=tables.queue, relay=tables.relay, dns=tables.dns, signing=tables.signing, keys=keys)
 
 
 def context_of(config: Config, reactor: Any) -> Context:
@@ -65,8 +115,9 @@ def context_of(config: Config, reactor: Any) -> Context:
     return Context(reactor=reactor, state_dir=tables.state, hostname=tables.hostname, domains=tables.domains)
 
 
-def fit(config: Config, context: Context) -> Fittings:
-    """All that the configuration asks for, but the store. Raises ConfigurationError, with all that is wrong."""
+def fit(config: Config, context: Context, outgoing: Outgoing | None = None) -> Fittings:
+    """All that the configuration asks for, but the store and `outgoing`, which takes mail for other domains where no
+    plugin does. Raises ConfigurationError, with all that is wrong."""
     tables = config.tables
     checkers = [make_part(config, one, context, Interface) for one in config.auth]
     for text in config.strcred:
@@ -85,7 +136,7 @@ def fit(config: Config, context: Context) -> Fittings:
         auth=tuple(checkers),
         accounts=accounts,
         checks=tuple(make_part(config, one, context, ICheck) for one in with_usual_checks(config.checks)),
-        outbound=None if config.outbound is None else make_part(config, config.outbound, context, IDeliveryTarget),
+        outbound=outgoing if config.outbound is None else make_part(config, config.outbound, context, IDeliveryTarget),
         certificates=None if tables.tls is None else Certificates(tables.tls.certificate, tables.tls.key),
         settings=config.settings,
         state_dir=tables.state,
@@ -113,14 +164,6 @@ def make_part(config: Config, chosen: Chosen, context: Context, door: Any) -> An
     return part
 
 
-def make_state_dir(path: Path) -> None:
-    """Make the state folder, for us alone. Raises ConfigurationError."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as problem:
-        raise ConfigurationError([f"{path}: the state folder cannot be made: {problem}"]) from None
-
-
 def check_configuration(path: Path) -> list[str]:
     """All that is wrong with a configuration, one line each. Opens no port and no store."""
     try:
@@ -138,6 +181,10 @@ def check_configuration(path: Path) -> list[str]:
             problems += [f"{path}: [tls] {line}" for line in problem.problems]
     try:
         fit(evolve(config, tables=evolve(config.tables, tls=None)), context_of(config, task.Clock()))
+    except ConfigurationError as problem:
+        problems += problem.problems
+    try:
+        outgoing_settings(config)
     except ConfigurationError as problem:
         problems += problem.problems
     for one in config.tables.listen:

@@ -11,13 +11,17 @@ from attrs import evolve, field, fields, frozen
 from attrs.validators import deep_iterable, in_, matches_re, min_len
 
 from twisted_mail_kit.auth.settings import LoginSettings
+from twisted_mail_kit.delivery.dkimsettings import DKIMKeySettings, DKIMSettings
 from twisted_mail_kit.delivery.settings import DeliverySettings
 from twisted_mail_kit.errors import ConfigurationError, PluginNotFound
 from twisted_mail_kit.fittings import KitSettings
 from twisted_mail_kit.imap.settings import IMAPSettings
 from twisted_mail_kit.kit import SERVICES
+from twisted_mail_kit.net.dns.settings import ResolverSettings
 from twisted_mail_kit.plugin import Plugin, find
 from twisted_mail_kit.pop3.settings import POP3Settings
+from twisted_mail_kit.queue.settings import QueueSettings
+from twisted_mail_kit.smtp.relay.settings import RelaySettings, RouteSettings
 from twisted_mail_kit.smtp.settings import SMTPSettings
 from twisted_mail_kit.tables import Problems, read_table
 
@@ -68,6 +72,12 @@ class Tables:
     imap: IMAPSettings = field(factory=IMAPSettings)
     pop3: POP3Settings = field(factory=POP3Settings)
     delivery: DeliverySettings = field(factory=DeliverySettings)
+    queue: QueueSettings = field(factory=QueueSettings)
+    relay: RelaySettings = field(factory=RelaySettings)
+    dns: ResolverSettings = field(factory=ResolverSettings)
+    dkim: tuple[DKIMKeySettings, ...] = ()
+    """Keys that sign outgoing mail."""
+    signing: DKIMSettings = field(factory=DKIMSettings)
     login: LoginSettings = field(factory=LoginSettings)
 
 
@@ -124,9 +134,11 @@ def load(path: Path) -> Config:
     tls = tables.tls
     if tls is not None:
         tls = evolve(tls, certificate=here / tls.certificate, key=None if tls.key is None else here / tls.key)
+    routes: Any = tuple([_below(here, route) for route in tables.relay.routes])
+    relay = evolve(tables.relay, routes=routes)
     return Config(
         file=path,
-        tables=evolve(tables, state=here / tables.state, tls=tls),
+        tables=evolve(tables, state=here / tables.state, tls=tls, relay=relay),
         store=_there(chosen["store"]),
         auth=(_there(chosen["auth"]),),
         strcred=strcred,
@@ -134,6 +146,12 @@ def load(path: Path) -> Config:
         checks=checks,
         outbound=outbound,
     )
+
+
+def _below(here: Path, route: RouteSettings) -> RouteSettings:
+    """Relative paths are below the configuration's folder."""
+    files = {name: getattr(route, name) for name in ("password_file", "token_file")}
+    return evolve(route, **{name: here / file for name, file in files.items() if file is not None})
 
 
 def _there(chosen: Chosen | None) -> Chosen:

@@ -15,11 +15,11 @@ from typing import Any
 from twisted.internet.interfaces import IOpenSSLContextFactory
 
 from twisted_mail_kit.accounts.directory import Directory
-from twisted_mail_kit.assembly import make_state_dir
 from twisted_mail_kit.auth.passwords import PasswordFile
 from twisted_mail_kit.delivery.catchall import Redirect
 from twisted_mail_kit.delivery.local import LocalDelivery
 from twisted_mail_kit.errors import AccountNotFound, ConfigurationError
+from twisted_mail_kit.fittings import make_state_dir
 from twisted_mail_kit.kit import SERVICES, Listener, MailKit
 from twisted_mail_kit.mail.address import Address
 from twisted_mail_kit.mail.envelope import Envelope, Peer, Recipient
@@ -62,6 +62,9 @@ class Demo:
         """Holds the password of the demo account, alone."""
         return self.state / "demo-password"
 
+    def claim(self) -> None:
+        """Nothing: two demos on one folder share its store, and queue nothing."""
+
     async def prepare(self) -> None:
         """At the first run: make the account, and put the samples into its inbox."""
         if not self.password_file.exists():
@@ -73,6 +76,9 @@ class Demo:
         except AccountNotFound:
             for number, octets in enumerate(samples(), 1):
                 await self._deliver(f"sample-{number}", octets)
+
+    async def close(self) -> None:
+        """Nothing is left open."""
 
     async def _deliver(self, trace_id: str, octets: bytes) -> None:
         envelope = Envelope(None, Peer("", service="lmtp", is_local=True), trace_id, received_at=self.reactor.seconds())

@@ -71,9 +71,7 @@ class Fittings:
         """Make the doorkeeper and the pipeline. Raises ConfigurationError."""
         settings = self.settings
         accounts = self.accounts or _addresses_of(self.domains, self.auth)
-        spool = self.state_dir / "spool" if self.state_dir else None
-        if spool is not None:
-            spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        spool = spool_folder(self.state_dir) if self.state_dir else None
         authenticator = None
         if self.auth:
             domain = self.domains[0] if self.domains else self.hostname
@@ -140,3 +138,18 @@ def _addresses_of(domains: tuple[str, ...], auth: tuple[Any, ...]) -> IAccounts:
         if isinstance(getattr(one, "users", None), Mapping):  # twisted.cred's in-memory checker
             return Directory(domains, [name.decode() if isinstance(name, bytes) else name for name in one.users])
     return Directory(domains)
+
+
+def spool_folder(state_dir: Path) -> Path:
+    """The folder for large messages on their way through; made where it is missing."""
+    folder = state_dir / "spool"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def make_state_dir(path: Path) -> None:
+    """Make the state folder, for us alone. Raises ConfigurationError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigurationError([f"{path}: the state folder cannot be made: {problem}"]) from None

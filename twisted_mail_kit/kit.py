@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.fittings import Fittings, KitSettings
-from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMailStore
+from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMailStore, IOutgoing
 from twisted_mail_kit.net.factory import SessionFactory
 from twisted_mail_kit.net.proxied import ProxiedFactory
 from twisted_mail_kit.stores.feed import Feed
@@ -124,11 +124,13 @@ class MailKit(Service):
         """Fires with `listeners` when all ports are open; fails with what kept one from opening."""
         self.reread: Callable[[], Fittings] | None = None
         """Reads the configuration anew for `reload`; raises ConfigurationError."""
+        self.refitted: Callable[[], None] | None = None
+        """Called when a reload has succeeded."""
         self._wanted: list[_Wanted] = []
         self._doors: list[tuple[str, str, Door]] = []
         self._factories: list[SessionFactory] = []
         self._ports: list[IListeningPort] = []
-        self._began = False
+        self._opening: Deferred[Any] | None = None
 
     # --- for embedders ---------------------------------------------------------------------------------------------
 
@@ -194,6 +196,8 @@ class MailKit(Service):
         self._factories = [
             one for one in self._factories if one.sessions or one in [d.inner for _, _, d in self._doors]
         ]
+        if self.refitted is not None:
+            self.refitted()
         self.log.info("reloaded")
         return True
 
@@ -205,9 +209,9 @@ class MailKit(Service):
         self._begin()
 
     def startService(self) -> None:
-        """Open the ports."""
+        """Open the ports, and begin to send what is queued."""
         super().startService()  # type: ignore[no-untyped-call]
-        self._begin()
+        self._begin().addCallbacks(self._opened, self.ready.errback)
 
     def stopService(self) -> Deferred[None]:
         """Take nobody new, let sessions end at a safe point, close the store."""
@@ -216,13 +220,11 @@ class MailKit(Service):
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        if not self._began:
-            self._began = True
+    def _begin(self) -> Deferred[Any]:
+        if self._opening is None:
             opening = [self._open(wanted) for wanted in self._wanted]
-            gatherResults(opening, consumeErrors=True).addCallbacks(
-                lambda _: self.ready.callback(self.listeners), self.ready.errback
-            )
+            self._opening = gatherResults(opening, consumeErrors=True)
+        return self._opening
 
     def _open(self, wanted: _Wanted) -> Deferred[None]:
         service, tls = wanted.service, wanted.tls
@@ -243,6 +245,12 @@ class MailKit(Service):
         listening: Deferred[IListeningPort] = wanted.endpoint.listen(front)
         return listening.addCallback(opened)
 
+    def _opened(self, _: object) -> None:
+        outbound = self.fittings.outbound
+        if IOutgoing.providedBy(outbound):
+            outbound.start(self.parts.reception)
+        self.ready.callback(self.listeners)
+
     async def _stop(self) -> None:
         seconds = self.fittings.settings.drain
         for port in self._ports:
@@ -250,6 +258,8 @@ class MailKit(Service):
         self._ports.clear()
         await gatherResults([factory.drain(seconds) for factory in self._factories])
         self._factories.clear()
+        if IOutgoing.providedBy(self.fittings.outbound):
+            await self.fittings.outbound.stop(seconds)
         self.feed.stop()
         self.parts.close()
         await self.store.close()

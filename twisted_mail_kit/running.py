@@ -24,8 +24,14 @@ class Host(Protocol):
 
     kit: MailKit
 
+    def claim(self) -> None:
+        """Before anything is begun: see that nobody else runs here. Raises ConfigurationError."""
+
     async def prepare(self) -> None:
-        """What has to be there before the first connection."""
+        """What has to be there before anybody is told."""
+
+    async def close(self) -> None:
+        """Let go of what `claim` took."""
 
     def accounts(self) -> list[dict[str, str]]:
         """``{"name": …, "password_file": …}`` of accounts that were made for trying out."""
@@ -47,12 +53,18 @@ class Running(MultiService):
         self.host = host
         self.reactor = reactor
         self.ready_file = ready_file
+        self._is_open = False
         self.kit = host.kit
         service: IService = self.kit
         service.setServiceParent(self)
 
     def startService(self) -> None:
         """Open the ports, then tell."""
+        try:
+            self.host.claim()
+        except ConfigurationError:
+            self._not_opened(Failure())
+            return
         super().startService()  # type: ignore[no-untyped-call]
         for dropin, problem in broken():
             self.log.error("the plugin {dropin} cannot be loaded: {problem}", dropin=dropin, problem=problem)
@@ -63,18 +75,19 @@ class Running(MultiService):
         await self.host.prepare()
         if self.ready_file is not None:
             write_ready_file(self.ready_file, listeners, self.host.accounts())
+        self._is_open = True
         self.host.announce(listeners)
 
     def stopService(self) -> Any:
         """Drain the kit, take the ready file away."""
+        return Deferred.fromCoroutine(self._close())
 
-        def closed(result: Any) -> Any:
-            if self.ready_file is not None:
-                self.ready_file.unlink(missing_ok=True)
-            self.host.farewell()
-            return result
-
-        return super().stopService().addCallback(closed)  # type: ignore[no-untyped-call]
+    async def _close(self) -> None:
+        await self.host.close()
+        await super().stopService()  # type: ignore[no-untyped-call]
+        if self._is_open and self.ready_file is not None:
+            self.ready_file.unlink(missing_ok=True)
+        self.host.farewell()
 
     def _opened(self, listeners: list[Listener]) -> None:
         Deferred.fromCoroutine(self._open_house(listeners)).addErrback(self._not_opened)

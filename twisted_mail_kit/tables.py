@@ -107,6 +107,8 @@ def _read_value(hint: Any, value: Any, inner: str, where: tuple[str, str], probl
     if origin in (Union, types.UnionType):
         choices = [one for one in get_args(hint) if one is not type(None)]
         if len(choices) == 1:
+            if choices[0] is Path and value == "":
+                return None  # TOML has no null
             return _read_value(choices[0], value, inner, where, problems)
     if isinstance(hint, type) and attrs.has(hint):
         if not isinstance(value, Mapping):

@@ -32,11 +32,11 @@ class Server:
         return cls(folder, "--state", str(folder / "state"), *listen)
 
     @classmethod
-    def configured(cls, folder: Path, configuration: str) -> Server:
-        """With a configuration; one user, ``joe@example.org``, whose password is ``secret``."""
+    def configured(cls, folder: Path, configuration: str, user: str = "joe@example.org") -> Server:
+        """With a configuration, and one user, whose password is ``secret``."""
         file = folder / "mailkit.toml"
         file.write_text(configuration)
-        command = [sys.executable, "-m", "twisted_mail_kit.cli", "-c", str(file), "user", "add", "joe@example.org"]
+        command = [sys.executable, "-m", "twisted_mail_kit.cli", "-c", str(file), "user", "add", user]
         subprocess.run([*command, "--password-stdin"], input=b"secret\n", check=True, timeout=60, capture_output=True)
         return cls(folder, "--config", str(file))
 
