@@ -1,4 +1,4 @@
-"""`python -m bench [receive] [fetch] [idle] [relay]`: measures, beside peers, and prints tables."""
+"""`python -m bench [receive] [fetch] [idle] [relay] [queue]`: measures, beside peers, and prints tables."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from bench.load import send
+from bench.queued import queue
 from bench.relaying import relay
 from bench.servers import Aiosmtpd, Ours, cpu_seconds, memory
 
@@ -138,7 +139,13 @@ def idle() -> None:
         server.stop()
 
 
-BENCHMARKS: dict[str, Callable[[], None]] = {"receive": receive, "fetch": fetch, "idle": idle, "relay": relay}
+BENCHMARKS: dict[str, Callable[[], None]] = {
+    "receive": receive,
+    "fetch": fetch,
+    "idle": idle,
+    "relay": relay,
+    "queue": queue,
+}
 
 
 def main() -> None:

@@ -61,6 +61,7 @@ class Ours:
         config.write_text(configuration)
         command = [sys.executable, "-m", "twisted_mail_kit.cli", "-c", str(config), "user", "add", "joe@example.org"]
         subprocess.run([*command, "--password-stdin"], input=b"secret\n", check=True, capture_output=True)
+        self.before_start()
         ready = self.folder / "ready.json"
         began = time.monotonic()
         self.process = subprocess.Popen(
@@ -86,6 +87,9 @@ class Ours:
             time.sleep(0.005)
         self.seconds_to_start = time.monotonic() - began
         self.ports = {one["service"]: one["port"] for one in json.loads(ready.read_text())["listeners"]}
+
+    def before_start(self) -> None:
+        """What a benchmark wants to put into the state folder."""
 
     def stop(self) -> None:
         self.process.terminate()
