@@ -178,6 +178,10 @@ def test_the_operators_hands_reach_the_running_server(home: Server, away: Server
     listed = mailkit(home, "queue", "list")
     assert first in listed.stdout
     assert "away.example" in listed.stdout
+    assert mailkit(home, "queue", "retry", first, "--in", "2h").returncode == 0
+    (waits,) = json.loads(mailkit(home, "queue", "show", first, "--json").stdout)["recipients"]
+    assert waits["next_try"] > time.time() + 7000
+    assert mailkit(home, "queue", "retry", first, "--in", "soon").returncode == 2
     assert mailkit(home, "queue", "hold", first).returncode == 0
     assert mailkit(home, "queue", "cat", first).stdout.count("Subject: waits") == 1
     assert mailkit(home, "queue", "rm", second, "--yes").returncode == 0
@@ -185,7 +189,7 @@ def test_the_operators_hands_reach_the_running_server(home: Server, away: Server
         time.sleep(2)  # long enough for an attempt, were it not held
         assert inbox(away, "bob@away.example") == []
         assert mailkit(home, "queue", "release", first).returncode == 0
-        mailkit(home, "queue", "flush")
+        assert mailkit(home, "queue", "retry", first).returncode == 0
         until(lambda: bool(inbox(away, "bob@away.example")), home)
         assert [one["Subject"] for one in inbox(away, "bob@away.example")] == ["waits"]
     stats = mailkit(home, "queue", "stats", "--json")

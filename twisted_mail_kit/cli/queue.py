@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -184,9 +185,9 @@ def flush(obj: Obj, destination: str | None, as_json: bool) -> None:
         click.echo(f"{counted(count, 'recipient')} to be tried now")
 
 
-def _many(verb: str, what_became: str) -> Callable[[Obj, tuple[str, ...], bool, bool], None]:
+def _many(verb: str, what_became: str, **more: Any) -> Callable[[Obj, tuple[str, ...], bool, bool], None]:
     def do(obj: Obj, ids: tuple[str, ...], every: bool, as_json: bool) -> None:
-        done = ask(obj, verb, ids=None if every else list(dict.fromkeys(ids)))
+        done = ask(obj, verb, ids=None if every else list(dict.fromkeys(ids)), **more)
         missing = done["missing"]
         if as_json:
             click.echo(json.dumps(done))
@@ -208,12 +209,26 @@ def _which(ids: tuple[str, ...], every: bool) -> None:
 @noun.command()
 @ids
 @every
+@click.option("--in", "delay", help="Not now but then: 90s, 10m, 2h, 1d.")
 @as_json
 @click.pass_obj
-def retry(obj: Obj, ids: tuple[str, ...], every: bool, as_json: bool) -> None:
+def retry(obj: Obj, ids: tuple[str, ...], every: bool, delay: str | None, as_json: bool) -> None:
     """Try these messages now, whenever their turn would have been. What is held stays held."""
     _which(ids, every)
-    _many("queue.retry", "to be tried now")(obj, ids, every, as_json)
+    if delay is None:
+        _many("queue.retry", "to be tried now")(obj, ids, every, as_json)
+        return
+    if every:
+        raise click.UsageError("--in goes with the IDs of messages")
+    then = time.time() + _seconds(delay)
+    _many("queue.retry", f"to be tried in {delay}", when=then)(obj, ids, every, as_json)
+
+
+def _seconds(delay: str) -> float:
+    found = re.fullmatch(r"(\d{1,6})([smhd])", delay)
+    if found is None:
+        raise click.UsageError(f"--in {delay}: a number and a unit expected: 90s, 10m, 2h, 1d")
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 @noun.command()

@@ -33,7 +33,6 @@ def queue_verbs(desk: Desk) -> Mapping[str, Verb]:
         "queue.hold": queue.hold,
         "queue.release": queue.release,
         "queue.rm": queue.rm,
-        "queue.reschedule": desk.reschedule,
         "trace": queue.trace,
     }
 
@@ -75,7 +74,11 @@ class _Queue:
         """Answers how many recipients are to be tried now."""
         return {"recipients": await self._desk.flush(destination)}
 
-    async def retry(self, ids: Sequence[str] | None = None) -> dict[str, object]:
+    async def retry(self, ids: Sequence[str] | None = None, when: float | None = None) -> dict[str, object]:
+        if when is not None:
+            if ids is None:
+                raise BadSyntax("`when` goes with `ids`")
+            return await self._each(ids, lambda id: self._desk.reschedule(id, when))
         if ids is None:
             return _all(await self._desk.flush())
         return await self._each(ids, self._desk.retry)
