@@ -17,7 +17,7 @@ from twisted_mail_kit.control.verbs import queue_verbs
 from twisted_mail_kit.delivery.dkimkeys import load_keys
 from twisted_mail_kit.errors import ConfigurationError, MailError
 from twisted_mail_kit.fittings import Fittings, make_state_dir
-from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMailStore, IPasswords
+from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMailStore, IPasswords, ISpool
 from twisted_mail_kit.kit import Listener, MailKit, parse_endpoint
 from twisted_mail_kit.net.tls import Certificates
 from twisted_mail_kit.outgoing import Outgoing, OutgoingSettings
@@ -37,7 +37,11 @@ class Configured:
         if config.outbound is None:
             tables = config.tables
             self.outgoing = Outgoing(
-                hostname=tables.hostname, state_dir=tables.state, reactor=reactor, settings=outgoing_settings(config)
+                hostname=tables.hostname,
+                state_dir=tables.state,
+                reactor=reactor,
+                settings=outgoing_settings(config),
+                spool=make_part(config, config.spool, context, ISpool),
             )
         fittings = fit(config, context, self.outgoing)
         store = make_part(config, config.store, context, IMailStore)
@@ -80,6 +84,7 @@ class Configured:
                 ("state", before.tables.state, config.tables.state),
                 ("[[listen]]", before.tables.listen, config.tables.listen),
                 ("[store]", before.store, config.store),
+                ("[spool]", before.spool, config.spool),
                 ("[outbound]", before.outbound, config.outbound),
                 ("[queue]", before.tables.queue, config.tables.queue),
                 ("[dns]", before.tables.dns, config.tables.dns),

@@ -101,6 +101,7 @@ class Config:
     strcred: tuple[str, ...]
     accounts: Chosen
     checks: tuple[Chosen, ...]
+    spool: Chosen
     outbound: Chosen | None
 
     @property
@@ -111,7 +112,7 @@ class Config:
 
 
 # Tables whose keys belong to a plugin, with the plugin that is taken where the table names none.
-_PLUGIN_TABLES = {"store": "sqlite", "auth": "passwords", "accounts": "directory"}
+_PLUGIN_TABLES = {"store": "sqlite", "auth": "passwords", "accounts": "directory", "spool": "sqlite"}
 
 
 def load(path: Path) -> Config:
@@ -144,6 +145,7 @@ def load(path: Path) -> Config:
         strcred=strcred,
         accounts=_there(chosen["accounts"]),
         checks=checks,
+        spool=_there(chosen["spool"]),
         outbound=outbound,
     )
 

@@ -371,7 +371,7 @@ class IResolver(Interface):
 class IMailPlugin(Interface):
     """What a dropin in ``twisted/plugins`` announces. Make one with `twisted_mail_kit.plugin.Plugin`."""
 
-    kind: str = Attribute("store, auth, accounts, check or delivery.")
+    kind: str = Attribute("store, auth, accounts, check, delivery or spool.")
     name: str = Attribute("What the configuration calls it.")
     description: str = Attribute("One line for `mailkit plugin list`.")
 

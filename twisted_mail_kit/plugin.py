@@ -17,7 +17,7 @@ from zope.interface import implementer
 from twisted_mail_kit.errors import PluginNotFound
 from twisted_mail_kit.interfaces import IMailPlugin
 
-KINDS = ("store", "auth", "accounts", "check", "delivery")
+KINDS = ("store", "auth", "accounts", "check", "delivery", "spool")
 
 
 @implementer(IPlugin, IMailPlugin)
@@ -29,11 +29,11 @@ class Plugin:
                       description="Mail in Acme's database")
 
     The factory is called as ``factory(options, context)`` and returns what the kind asks for: an IMailStore, a
-    twisted.cred ICredentialsChecker, an IAccounts, an ICheck, an IDeliveryTarget.
+    twisted.cred ICredentialsChecker, an IAccounts, an ICheck, an IDeliveryTarget, an ISpool.
     """
 
     kind: str = field(validator=in_(KINDS))
-    """store, auth, accounts, check or delivery."""
+    """store, auth, accounts, check, delivery or spool."""
     name: str
     """What the configuration calls it: ``[store] plugin = "acme"``."""
     factory: str

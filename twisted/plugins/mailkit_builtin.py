@@ -43,3 +43,10 @@ sender_identity = Plugin(
     options="twisted_mail_kit.checks.settings.SenderIdentitySettings",
     description="Holds submissions to the addresses of their login; asked in any case",
 )
+sqlite_spool = Plugin(
+    kind="spool",
+    name="sqlite",
+    factory="twisted_mail_kit.queue.plugin.sqlite",
+    options="twisted_mail_kit.queue.sqlite.settings.SpoolSettings",
+    description="The queue's embedded default: SQLite below the state folder",
+)
