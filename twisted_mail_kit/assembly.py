@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from twisted.cred.strcred import StrcredException, makeChecker
 from zope.interface import Interface
 
 from twisted_mail_kit.checks.settings import LowDiskSettings, SenderIdentitySettings
+from twisted_mail_kit.cli.asking import become_owner
 from twisted_mail_kit.config import Chosen, Config, load
 from twisted_mail_kit.control.place import SOCKET
 from twisted_mail_kit.control.server import Control
@@ -27,12 +31,26 @@ from twisted_mail_kit.plugin import Context, find
 class Configured:
     """A kit that runs by a configuration; reloads when asked to."""
 
-    def __init__(self, path: Path, reactor: Any) -> None:
+    def __init__(self, path: Path, reactor: Any, user: tuple[int, int] | None = None) -> None:
         self.path = path
         self.reactor = reactor
         self.config = config = load(path)
         make_state_dir(config.tables.state)
         context = context_of(config, reactor)
+        # Root may read keys; who we are going to be, perhaps not.
+        certificates = fit(config, context).certificates
+        settings = outgoing_settings(config)
+        if user is not None and config.tables.state.stat().st_uid != user[0]:
+            for made in (config.tables.state, *config.tables.state.rglob("*")):
+                os.chown(made, *user, follow_symlinks=False)
+        with acting_as(user):
+            self._put_together(context, certificates, settings)
+        for one in config.tables.listen:
+            self.kit.listen(one.service, one.endpoint, one.tls)
+
+    def _put_together(self, context: Context, certificates: Any, settings: OutgoingSettings) -> None:
+        """Open store and spool. What is made here belongs to who we are going to be."""
+        config, reactor = self.config, self.reactor
         self.outgoing: Outgoing | None = None
         if config.outbound is None:
             tables = config.tables
@@ -40,14 +58,13 @@ class Configured:
                 hostname=tables.hostname,
                 state_dir=tables.state,
                 reactor=reactor,
-                settings=outgoing_settings(config),
+                settings=settings,
                 spool=make_part(config, config.spool, context, ISpool),
             )
-        fittings = fit(config, context, self.outgoing)
+        keyless = evolve(config, tables=evolve(config.tables, tls=None))
+        fittings = evolve(fit(keyless, context, self.outgoing), certificates=certificates)
         store = make_part(config, config.store, context, IMailStore)
         self.kit = MailKit(store=store, reactor=reactor, **asdict(fittings, recurse=False))
-        for one in config.tables.listen:
-            self.kit.listen(one.service, one.endpoint, one.tls)
         self.kit.reread = self._reread
         self.kit.refitted = self._refitted
         verbs = queue_verbs(self.outgoing.desk) if self.outgoing is not None else {}
@@ -102,6 +119,22 @@ class Configured:
         self.config = self._next
         if self.outgoing is not None:
             self.outgoing.change(outgoing_settings(self.config), self.kit.parts.reception)
+
+
+@contextmanager
+def acting_as(user: tuple[int, int] | None) -> Iterator[None]:
+    """As root: make files that belong to (uid, gid), and be root again afterwards."""
+    if user is None:
+        yield
+        return
+    uid, gid = os.geteuid(), os.getegid()
+    os.setegid(user[1])
+    os.seteuid(user[0])
+    try:
+        yield
+    finally:
+        os.seteuid(uid)
+        os.setegid(gid)
 
 
 def outgoing_settings(config: Config) -> OutgoingSettings:
@@ -211,6 +244,7 @@ def passwords_of(path: Path | None, state: str | None, reactor: Any) -> Any:
         return demo_passwords(state, reactor)
     config = load(path)
     make_state_dir(config.tables.state)
+    become_owner(config.tables.state.stat())
     for chosen in config.auth:
         part = make_part(config, chosen, context_of(config, reactor), Interface)
         if IPasswords.providedBy(part):

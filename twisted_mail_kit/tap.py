@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+from collections.abc import Mapping
 from pathlib import Path
 
 from twisted.application.service import IService
@@ -61,6 +64,15 @@ class Options(UsageOptions):
         return 1 if problems else 0
 
 
+def user_of(options: Options) -> tuple[int, int] | None:
+    """(uid, gid) that `twistd --uid` is about to become; None: it stays who it is."""
+    given: Mapping[str, int | None] = options.parent or {}
+    uid, gid = given.get("uid"), given.get("gid")
+    if uid is None or os.geteuid() != 0:
+        return None
+    return uid, pwd.getpwuid(uid).pw_gid if gid is None else gid
+
+
 def makeService(options: Options) -> IService:
     """The service that `twistd` starts. Wrong configuration ends the program with all its errors, exit 1."""
     from twisted.internet import reactor
@@ -73,7 +85,8 @@ def makeService(options: Options) -> IService:
         if options["config"]:
             from twisted_mail_kit.assembly import Configured
 
-            return Running(Configured(Path(options["config"]).absolute(), reactor), reactor, ready_file)
+            user = user_of(options)
+            return Running(Configured(Path(options["config"]).absolute(), reactor, user), reactor, ready_file)
         from twisted_mail_kit.demo import Demo
 
         state = Path(options["state"]).expanduser().absolute() if options["state"] else None

@@ -60,6 +60,10 @@ class Server:
                 self.kill()
                 raise AssertionError(f"the server did not start:\n{self.log.read_text()}")
             time.sleep(0.02)
+        self.read_ready_file()
+
+    def read_ready_file(self) -> None:
+        """Every port is open: which are they?"""
         self.facts = json.loads(self.ready_file.read_text())
 
     def port(self, service: str, tls: str | None = None) -> int:
