@@ -38,7 +38,7 @@ class Configured:
         make_state_dir(config.tables.state)
         context = context_of(config, reactor)
         # Root may read keys; who we are going to be, perhaps not.
-        certificates = fit(config, context).certificates
+        certificates = certificates_of(config)
         settings = outgoing_settings(config)
         if user is not None and config.tables.state.stat().st_uid != user[0]:
             for made in (config.tables.state, *config.tables.state.rglob("*")):
@@ -48,7 +48,7 @@ class Configured:
         for one in config.tables.listen:
             self.kit.listen(one.service, one.endpoint, one.tls)
 
-    def _put_together(self, context: Context, certificates: Any, settings: OutgoingSettings) -> None:
+    def _put_together(self, context: Context, certificates: Certificates | None, settings: OutgoingSettings) -> None:
         """Open store and spool. What is made here belongs to who we are going to be."""
         config, reactor = self.config, self.reactor
         self.outgoing: Outgoing | None = None
@@ -61,15 +61,14 @@ class Configured:
                 settings=settings,
                 spool=make_part(config, config.spool, context, ISpool),
             )
-        keyless = evolve(config, tables=evolve(config.tables, tls=None))
-        fittings = evolve(fit(keyless, context, self.outgoing), certificates=certificates)
+        fittings = fit(config, context, certificates, self.outgoing)
         store = make_part(config, config.store, context, IMailStore)
         self.kit = MailKit(store=store, reactor=reactor, **asdict(fittings, recurse=False))
         self.kit.reread = self._reread
         self.kit.refitted = self._refitted
         verbs = queue_verbs(self.outgoing.desk) if self.outgoing is not None else {}
         self.control = Control(config.tables.state / SOCKET, reactor, verbs)
-        self._next: Config | None = None
+        self._next: tuple[Config, OutgoingSettings] | None = None
 
     def claim(self) -> None:
         """Open the socket for the operator's hands; whoever has it is the one server on this state folder."""
@@ -110,15 +109,14 @@ class Configured:
         ]
         if problems:
             raise ConfigurationError(problems)
-        outgoing_settings(config)  # the keys can be read
-        self._next = config
-        return fit(config, context_of(config, self.reactor), self.outgoing)
+        self._next = config, outgoing_settings(config)
+        return fit(config, context_of(config, self.reactor), certificates_of(config), self.outgoing)
 
     def _refitted(self) -> None:
         assert self._next is not None
-        self.config = self._next
+        self.config, settings = self._next
         if self.outgoing is not None:
-            self.outgoing.change(outgoing_settings(self.config), self.kit.parts.reception)
+            self.outgoing.change(settings, self.kit.parts.reception)
 
 
 @contextmanager
@@ -153,9 +151,25 @@ def context_of(config: Config, reactor: Any) -> Context:
     return Context(reactor=reactor, state_dir=tables.state, hostname=tables.hostname, domains=tables.domains)
 
 
-def fit(config: Config, context: Context, outgoing: Outgoing | None = None) -> Fittings:
-    """All that the configuration asks for, but the store and `outgoing`, which takes mail for other domains where no
-    plugin does. Raises ConfigurationError, with all that is wrong."""
+def certificates_of(config: Config) -> Certificates | None:
+    """Read ``[tls]``'s files. Raises ConfigurationError."""
+    tls = config.tables.tls
+    if tls is None:
+        return None
+    try:
+        return Certificates(tls.certificate, tls.key)
+    except ConfigurationError as problem:
+        raise ConfigurationError([f"{config.file}: [tls] {line}" for line in problem.problems]) from None
+
+
+def fit(
+    config: Config,
+    context: Context,
+    certificates: Certificates | None = None,
+    outgoing: Outgoing | None = None,
+) -> Fittings:
+    """All that the configuration asks for, but the store, the `certificates`, and `outgoing`, which takes mail for
+    other domains where no plugin does. Raises ConfigurationError, with all that is wrong."""
     tables = config.tables
     checkers = [make_part(config, one, context, Interface) for one in config.auth]
     for text in config.strcred:
@@ -175,7 +189,7 @@ def fit(config: Config, context: Context, outgoing: Outgoing | None = None) -> F
         accounts=accounts,
         checks=tuple(make_part(config, one, context, ICheck) for one in with_usual_checks(config.checks)),
         outbound=outgoing if config.outbound is None else make_part(config, config.outbound, context, IDeliveryTarget),
-        certificates=None if tables.tls is None else Certificates(tables.tls.certificate, tables.tls.key),
+        certificates=certificates,
         settings=config.settings,
         state_dir=tables.state,
     )
@@ -211,27 +225,22 @@ def check_configuration(path: Path) -> list[str]:
     from twisted.internet import task
 
     problems = []
-    tls = config.tables.tls
-    if tls is not None:
+    for step in (
+        lambda: certificates_of(config),
+        lambda: fit(config, context_of(config, task.Clock())),
+        lambda: outgoing_settings(config),
+    ):
         try:
-            Certificates(tls.certificate, tls.key)
+            step()
         except ConfigurationError as problem:
-            problems += [f"{path}: [tls] {line}" for line in problem.problems]
-    try:
-        fit(evolve(config, tables=evolve(config.tables, tls=None)), context_of(config, task.Clock()))
-    except ConfigurationError as problem:
-        problems += problem.problems
-    try:
-        outgoing_settings(config)
-    except ConfigurationError as problem:
-        problems += problem.problems
+            problems += problem.problems
     for one in config.tables.listen:
         if "systemd:" not in one.endpoint:  # those are there only when systemd has started us
             try:
                 parse_endpoint(task.Clock(), one.endpoint.removeprefix("haproxy:"))
             except ConfigurationError as problem:
                 problems += [f"{path}: [listen] {line}" for line in problem.problems]
-        if one.tls not in (None, "none") and tls is None and not one.endpoint.startswith("ssl:"):
+        if one.tls not in (None, "none") and config.tables.tls is None and not one.endpoint.startswith("ssl:"):
             problems.append(f"{path}: [listen] {one.service} on {one.endpoint}: TLS needs a certificate, in [tls]")
     return problems
 
