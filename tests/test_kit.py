@@ -234,6 +234,20 @@ async def test_a_reload_serves_new_connections_and_leaves_the_old_ones(running: 
     await in_thread(new.quit)
 
 
+async def test_a_bare_factory_is_drained_after_a_reload_too(running: Any) -> None:
+    kit = new_kit()
+    await running(kit)
+    factory = kit.factory("imap")
+    kit.reread = lambda: kit.fittings
+    assert kit.reload()
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+    imap = await in_thread(imaplib.IMAP4, "127.0.0.1", port.getHost().port, 5)
+    await port.stopListening()
+    await kit.stopService()
+    assert (await in_thread(imap.readline)).startswith(b"* BYE")
+    await in_thread(imap.shutdown)
+
+
 async def test_a_reload_with_errors_changes_nothing(running: Any) -> None:
     kit = new_kit()
     before = kit.fittings, kit.parts

@@ -140,8 +140,7 @@ class MailKit(Service):
         It offers STARTTLS where there are certificates, unless `tls` is "none" or "implicit". Its sessions are
         drained when the kit stops. Raises ConfigurationError.
         """
-        if service not in SERVICES:
-            raise ConfigurationError([f'no service is called "{service}"; there are {", ".join(SERVICES)}'])
+        _known(service)
         factory = self.parts.factory(
             service, offer_tls=tls in (None, "starttls") and service != "lmtp", watch=self.feed.watch
         )
@@ -158,8 +157,7 @@ class MailKit(Service):
         is_proxied = endpoint.startswith("haproxy:")
         endpoint = endpoint.removeprefix("haproxy:")
         brings_its_own = endpoint.startswith("ssl:")
-        if service not in SERVICES:
-            raise ConfigurationError([f'no service is called "{service}"; there are {", ".join(SERVICES)}'])
+        _known(service)
         if service in ("imap", "pop3", "submission") and not self.fittings.auth:
             raise ConfigurationError([f"{service} needs somebody who may log in: give the kit an `auth`"])
         if tls is None:
@@ -192,10 +190,10 @@ class MailKit(Service):
         self.parts.close()
         self.fittings, self.parts = fittings, parts
         for service, tls, door in self._doors:
+            before = door.inner
             door.change(self.factory(service, tls))
-        self._factories = [
-            one for one in self._factories if one.sessions or one in [d.inner for _, _, d in self._doors]
-        ]
+            if not before.sessions:
+                self._factories.remove(before)  # one with sessions stays, to be drained
         if self.refitted is not None:
             self.refitted()
         self.log.info("reloaded")
@@ -263,6 +261,11 @@ class MailKit(Service):
         self.feed.stop()
         self.parts.close()
         await self.store.close()
+
+
+def _known(service: str) -> None:
+    if service not in SERVICES:
+        raise ConfigurationError([f'no service is called "{service}"; there are {", ".join(SERVICES)}'])
 
 
 @frozen
