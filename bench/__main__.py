@@ -14,6 +14,7 @@ from bench.load import send
 from bench.queued import queue
 from bench.relaying import relay
 from bench.servers import Aiosmtpd, Ours, cpu_seconds, memory
+from bench.workers import workers
 
 ROUNDS = 3
 
@@ -145,6 +146,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "idle": idle,
     "relay": relay,
     "queue": queue,
+    "workers": workers,
 }
 
 

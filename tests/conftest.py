@@ -20,6 +20,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-programs", action="store_true", help="a missing mail program fails its test")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How much was crashed and how much has failed, of what the contracts' levels have noted."""
+    noted: dict[str, list[str]] = {}
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            noted.setdefault(name, []).append(str(value))
+    for name, values in sorted(noted.items()):
+        terminalreporter.write_line(f"{name}: {', '.join(values)}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
     """Where programs are required, a test of a real peer that skips has failed."""

@@ -15,6 +15,7 @@ from zope.interface import Interface
 from twisted_mail_kit.checks.settings import LowDiskSettings, SenderIdentitySettings
 from twisted_mail_kit.cli.asking import become_owner
 from twisted_mail_kit.config import Chosen, Config, load
+from twisted_mail_kit.control.fsck_verbs import fsck_verbs
 from twisted_mail_kit.control.place import SOCKET
 from twisted_mail_kit.control.server import Control
 from twisted_mail_kit.control.verbs import queue_verbs
@@ -26,6 +27,8 @@ from twisted_mail_kit.kit import Listener, MailKit, parse_endpoint
 from twisted_mail_kit.net.tls import Certificates
 from twisted_mail_kit.outgoing import Outgoing, OutgoingSettings
 from twisted_mail_kit.plugin import Context, find
+from twisted_mail_kit.workers.orders import Snapshot
+from twisted_mail_kit.workers.owner import OwnerKit
 
 
 class Configured:
@@ -39,6 +42,7 @@ class Configured:
         context = context_of(config, reactor)
         # Root may read keys; who we are going to be, perhaps not.
         certificates = certificates_of(config)
+        self._snapshot = Snapshot.of(config) if config.tables.workers else None
         settings = outgoing_settings(config)
         if user is not None and config.tables.state.stat().st_uid != user[0]:
             for made in (config.tables.state, *config.tables.state.rglob("*")):
@@ -63,10 +67,19 @@ class Configured:
             )
         fittings = fit(config, context, certificates, self.outgoing)
         store = make_part(config, config.store, context, IMailStore)
-        self.kit = MailKit(store=store, reactor=reactor, **asdict(fittings, recurse=False))
+        if self._snapshot is not None:
+            self.kit: MailKit = OwnerKit(
+                workers=config.tables.workers,
+                snapshot=self._snapshot,
+                store=store,
+                reactor=reactor,
+                **asdict(fittings, recurse=False),
+            )
+        else:
+            self.kit = MailKit(store=store, reactor=reactor, **asdict(fittings, recurse=False))
         self.kit.reread = self._reread
         self.kit.refitted = self._refitted
-        verbs = queue_verbs(self.outgoing.desk) if self.outgoing is not None else {}
+        verbs = {**(queue_verbs(self.outgoing.desk) if self.outgoing is not None else {}), **fsck_verbs(store)}
         self.control = Control(config.tables.state / SOCKET, reactor, verbs)
         self._next: tuple[Config, OutgoingSettings] | None = None
 
@@ -98,6 +111,7 @@ class Configured:
             for what, then, now in (
                 ("hostname", before.tables.hostname, config.tables.hostname),
                 ("state", before.tables.state, config.tables.state),
+                ("workers", before.tables.workers, config.tables.workers),
                 ("[[listen]]", before.tables.listen, config.tables.listen),
                 ("[store]", before.store, config.store),
                 ("[spool]", before.spool, config.spool),
@@ -110,6 +124,8 @@ class Configured:
         if problems:
             raise ConfigurationError(problems)
         self._next = config, outgoing_settings(config)
+        if isinstance(self.kit, OwnerKit):
+            self.kit.snapshot_to_come = Snapshot.of(config)
         return fit(config, context_of(config, self.reactor), certificates_of(config), self.outgoing)
 
     def _refitted(self) -> None:

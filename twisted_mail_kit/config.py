@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve, field, fields, frozen
-from attrs.validators import deep_iterable, in_, matches_re, min_len
+from attrs.validators import deep_iterable, ge, in_, le, matches_re, min_len
 
 from twisted_mail_kit.auth.settings import LoginSettings
 from twisted_mail_kit.delivery.dkimsettings import DKIMKeySettings, DKIMSettings
@@ -63,6 +63,9 @@ class Tables:
     """The folder of everything that must survive; 0700. A relative path is below the configuration's folder."""
     drain: float = 30.0
     """Seconds that sessions get to come to a safe end when the server stops."""
+    workers: int = field(default=0, validator=[ge(0), le(64)])
+    """Processes that hold the sessions, beside the one that writes and queues; 0: one process does it all. See
+    operating.md, "Several processes"."""
     listen: tuple[Listen, ...] = field(validator=min_len(1))
     """At least one ``[[listen]]``."""
     tls: TlsFiles | None = None
@@ -95,6 +98,8 @@ class Config:
     """A whole configuration that can be used."""
 
     file: Path
+    text: str
+    """What the file has in it."""
     tables: Tables
     store: Chosen
     auth: tuple[Chosen, ...]
@@ -115,11 +120,15 @@ class Config:
 _PLUGIN_TABLES = {"store": "sqlite", "auth": "passwords", "accounts": "directory", "spool": "sqlite"}
 
 
-def load(path: Path) -> Config:
-    """Read a configuration. Raises ConfigurationError with all that is wrong with it."""
+def load(path: Path, text: str | None = None) -> Config:
+    """Read a configuration; `text` is what the file has in it, where that has been read already.
+
+    Raises ConfigurationError with all that is wrong with it."""
     problems = Problems(str(path))
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        if text is None:
+            text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigurationError([f"{path}: cannot be read: {problem}"]) from None
     except tomllib.TOMLDecodeError as problem:
@@ -139,6 +148,7 @@ def load(path: Path) -> Config:
     relay = evolve(tables.relay, routes=routes)
     return Config(
         file=path,
+        text=text,
         tables=evolve(tables, state=here / tables.state, tls=tls, relay=relay),
         store=_there(chosen["store"]),
         auth=(_there(chosen["auth"]),),

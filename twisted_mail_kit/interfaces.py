@@ -7,7 +7,8 @@ unknown exception out of a plugin is taken for a temporary failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from zope.interface import Attribute, Interface
 
@@ -19,6 +20,7 @@ from twisted_mail_kit.mail.facts import (
     Applied,
     Changes,
     Copied,
+    Findings,
     FlagsSet,
     Mailbox,
     Message,
@@ -152,6 +154,34 @@ class IAccountList(Interface):
 
     async def remove_account(name: str) -> None:
         """The account and all its mail are gone, durably. Raises AccountNotFound."""
+
+
+class IReadElsewhere(Interface):
+    """An IMailStore that other processes on this machine can read for themselves: a worker asks its owner for less."""
+
+    def read_elsewhere() -> tuple[str, Mapping[str, object]]:
+        """(the dotted name of a factory, its keyword arguments, which have to be picklable).
+
+        ``factory(reactor, **arguments)``, called in another process, gives an object with `open_account(name)`, which
+        raises AccountNotFound, and `close()`. Of its accounts only what reads is called. What was committed through
+        this store, and acknowledged, is seen there. Blobs that no message refers to need not be found there."""
+
+
+class IMaintenance(Interface):
+    """An IMailStore that can be looked after while it is in use: what `mailkit store`, `fsck` and `backup` ask for."""
+
+    async def compact() -> Findings:
+        """Give back now the room of what nobody refers to any more and whose grace time is over. Never in the way of
+        a reader. Raises Unavailable."""
+
+    async def backup(directory: Path) -> Findings:
+        """Make `directory` a copy of the store as it is at one moment, while mail goes in and out; durable when this
+        returns. A directory that holds an earlier backup of this store is brought up to date, and only what is new is
+        copied. Raises Unavailable, OverQuota (the disk is full), ConfigurationError (the directory is something else).
+        """
+
+    async def check() -> Findings:
+        """Read everything, and hold it against its checksums and against itself; change nothing."""
 
 
 # --- accounts and authentication -----------------------------------------------------------------------------------
@@ -397,6 +427,7 @@ __all__ = [
     "Destination",
     "Envelope",
     "Failed",
+    "Findings",
     "FlagsSet",
     "IAccount",
     "IAccountList",
@@ -410,8 +441,10 @@ __all__ = [
     "IDestinations",
     "IMailPlugin",
     "IMailStore",
+    "IMaintenance",
     "IOutgoing",
     "IPasswords",
+    "IReadElsewhere",
     "IReceivedMessage",
     "IReception",
     "IResolver",

@@ -23,7 +23,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import ConfigurationError
-from twisted_mail_kit.fittings import Fittings, KitSettings
+from twisted_mail_kit.fittings import Fittings, KitSettings, Parts
 from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMailStore, IOutgoing
 from twisted_mail_kit.net.factory import SessionFactory
 from twisted_mail_kit.net.proxied import ProxiedFactory
@@ -167,7 +167,7 @@ class MailKit(Service):
         if tls != "none" and certificates is None and not brings_its_own:
             raise ConfigurationError([f"{service} on {endpoint}: TLS needs certificates"])
         wraps_tls = tls == "implicit" and not brings_its_own
-        self._wanted.append(_Wanted(service, parse_endpoint(self.reactor, endpoint), tls, wraps_tls, is_proxied))
+        self._wanted.append(_Wanted(service, self._endpoint(endpoint), tls, wraps_tls, is_proxied))
 
     def reload(self) -> bool:
         """Read configuration, users and certificates anew, for connections to come.
@@ -177,16 +177,27 @@ class MailKit(Service):
         """
         if self.reread is None:
             return True
+        anew = self.look_anew(self.reread)
+        if anew is None:
+            return False
+        self.refit(*anew)
+        self.log.info("reloaded")
+        return True
+
+    def look_anew(self, reread: Callable[[], Fittings]) -> tuple[Fittings, Parts] | None:
+        """The first half of a reload: all is read and checked, nothing is changed. None: the log says what is wrong."""
         try:
-            fittings = self.reread()
-            parts = fittings.put_together(self.store, self.reactor)
+            fittings = reread()
+            return fittings, fittings.put_together(self.store, self.reactor)
         except ConfigurationError as problem:
             for line in problem.problems:
                 self.log.error("not reloaded, all stays as it was: {line}", line=line)
-            return False
         except Exception:
             self.log.failure("not reloaded, all stays as it was")
-            return False
+        return None
+
+    def refit(self, fittings: Fittings, parts: Parts) -> None:
+        """The second half: connections to come are served by these."""
         self.parts.close()
         self.fittings, self.parts = fittings, parts
         for service, tls, door in self._doors:
@@ -196,8 +207,6 @@ class MailKit(Service):
                 self._factories.remove(before)  # one with sessions stays, to be drained
         if self.refitted is not None:
             self.refitted()
-        self.log.info("reloaded")
-        return True
 
     # --- IService --------------------------------------------------------------------------------------------------
 
@@ -223,6 +232,10 @@ class MailKit(Service):
             opening = [self._open(wanted) for wanted in self._wanted]
             self._opening = gatherResults(opening, consumeErrors=True)
         return self._opening
+
+    def _endpoint(self, endpoint: str) -> IStreamServerEndpoint:
+        """What is listened on. Raises ConfigurationError."""
+        return parse_endpoint(self.reactor, endpoint)
 
     def _open(self, wanted: _Wanted) -> Deferred[None]:
         service, tls = wanted.service, wanted.tls

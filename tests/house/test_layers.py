@@ -15,7 +15,7 @@ SESSIONS = {"smtp", "imap", "pop3"}
 ROOMS = {"delivery", "checks", "auth", "accounts", "stores", "queue"}
 DOORS = {"interfaces", "errors"}
 ASSEMBLY = {"kit", "fittings", "outgoing", "assembly", "config", "tables", "plugin", "demo", "running", "tap"}
-ASSEMBLY |= {"cli", "control", "reference"}
+ASSEMBLY |= {"cli", "control", "reference", "workers"}
 SEAMS = {"net", "sasl"}
 
 # Which part of the house may import which. `testing` is public help for tests, and may use what it tests.

@@ -10,11 +10,16 @@ from twisted_mail_kit._version import __version__
 
 # One noun a file; a file is imported only when its noun is said, so that `mailkit --help` is quick.
 _NOUNS = {
+    "backup": "Copy the store while it is in use.",
     "config": "Test the configuration.",
     "queue": "What waits to be sent.",
     "trace": "What became of a message.",
     "dkim": "Keys that sign outgoing mail.",
     "dns": "What a domain publishes in DNS.",
+    "fsck": "Check the store, and repair it.",
+    "plugin": "Plugins: what is installed, what they keep, a new one.",
+    "restore": "Put a backup back.",
+    "store": "Look after the store.",
     "user": "Who may log in.",
 }
 

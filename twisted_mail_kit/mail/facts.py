@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 # Rows are NamedTuples, not attrs classes: a FETCH of 10,000 makes 10,000 of them, and tuples are made fastest.
@@ -134,3 +135,12 @@ class Applied(NamedTuple):
     """One for each operation: Mailbox for Create- and UpdateMailbox, None for DeleteMailbox."""
     replayed: bool = False
     """The token was known: nothing was done now, and this is the first answer again."""
+
+
+class Findings(NamedTuple):
+    """What looking after a store found and did."""
+
+    counts: Mapping[str, int]
+    """What was done or seen, by a short name with its unit: ``{"messages": 12, "octets freed": 4096}``."""
+    problems: Sequence[str] = ()
+    """What is wrong, one line each: which file, what, and what to do about it. Empty: all is well."""

@@ -3,12 +3,13 @@
 import pickle
 import sqlite3
 import time
+from contextlib import contextmanager
 
 from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
-from twisted_mail_kit.errors import BlobNotFound
+from twisted_mail_kit.errors import BlobNotFound, Unavailable
 from twisted_mail_kit.interfaces import IMailStore, Removal
 from twisted_mail_kit.stores.ledger import Ledger
 from twisted_mail_kit.stores.ledger_account import LedgerAccount
@@ -30,12 +31,21 @@ CREATE TABLE IF NOT EXISTS piece (blob REFERENCES blob ON DELETE CASCADE, start,
 """
 
 
+@contextmanager
+def sqlite_errors():
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:  # a full disk, a lock that is not given: not now
+        raise Unavailable(str(error)) from error
+
+
 @implementer(IMailStore)
 class ExampleStore:
     def __init__(self, path, seconds=time.time):
-        path.mkdir(parents=True, exist_ok=True)
-        self.db = sqlite3.connect(path / "mail.sqlite", isolation_level=None, check_same_thread=False, timeout=30)
-        self.db.executescript(SCHEMA)
+        with sqlite_errors():
+            path.mkdir(parents=True, exist_ok=True)
+            self.db = sqlite3.connect(path / "mail.sqlite", isolation_level=None, check_same_thread=False, timeout=30)
+            self.db.executescript(SCHEMA)
         self.turn, self.seconds = DeferredLock(), seconds
 
     async def open_account(self, name, create=False):
@@ -44,7 +54,7 @@ class ExampleStore:
         return account
 
     def transact(self, name, work):
-        with self.db:  # commits, or rolls back
+        with sqlite_errors(), self.db:  # commits, or rolls back
             self.db.execute("BEGIN IMMEDIATE")
             return work(ExampleLedger(name, self.seconds(), self.db))
 

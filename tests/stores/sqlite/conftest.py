@@ -24,6 +24,7 @@ class BadFiles(Files):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.calls: list[str] = []
         self.fail_at = -1
         self.failures = 0

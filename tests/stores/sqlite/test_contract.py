@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ class LaterReactor:
 
 class TestSQLiteStore(MailStoreContract):
     persistent = True
+    crashes = 120
+    power_cuts = 60
 
     def make_store(self, tmp_path: Path) -> SQLiteStore:
         return SQLiteStore(tmp_path, LaterReactor())
@@ -39,6 +42,13 @@ class TestSmallPieces(MailStoreContract):
     """All messages but the smallest have files of their own, and segments are short."""
 
     persistent = True
+    crashes = 80
+    power_cuts = 60
 
     def make_store(self, tmp_path: Path) -> SQLiteStore:
-        return SQLiteStore(tmp_path, reactor, SQLiteSettings(small_message=64, segment_size=256))
+        return SQLiteStore(tmp_path, reactor, SQLiteSettings(small_message=64, segment_size=256, lock_timeout=2))
+
+    def hold_lock(self, tmp_path: Path) -> sqlite3.Connection:
+        connection = sqlite3.connect(tmp_path / "index.sqlite")
+        connection.execute("BEGIN IMMEDIATE")
+        return connection

@@ -1,118 +1,86 @@
-"""Killed at any moment, the store keeps what it has acknowledged."""
+"""The embedded store in the worst moment: what the contract's level "crash" does not do by itself."""
 
 from __future__ import annotations
 
-import hashlib
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from pathlib import Path
 
+import pytest
 from twisted.internet import reactor
-from twisted.internet.threads import deferToThread
+from twisted.internet.defer import Deferred, gatherResults
 
 from twisted_mail_kit.stores.sqlite import SQLiteStore
-
-CRASHER = Path(__file__).with_name("crasher.py")
-
-
-def start(root: Path, account: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, str(CRASHER), str(root), account], stdout=subprocess.PIPE, text=True)
-
-
-def kill_later(child: subprocess.Popen[str], seconds: float) -> list[list[str]]:
-    """What it had acknowledged, some time after its first word."""
-    assert child.stdout is not None
-    first = child.stdout.readline()
-    time.sleep(seconds)
-    child.send_signal(signal.SIGKILL)
-    rest = child.stdout.read()
-    child.wait()
-    lines = (first + rest).split("\n")
-    return [line.split() for line in lines[:-1]]  # the last one may be cut
+from twisted_mail_kit.stores.sqlite.files import Files
+from twisted_mail_kit.testing.contracts.child import Child, child
+from twisted_mail_kit.testing.contracts.crash import LIVE, CrashPromises
+from twisted_mail_kit.testing.contracts.witness import Broken, Event, Witness
+from twisted_mail_kit.testing.contracts.workload import heard
 
 
-def check_index(root: Path) -> None:
-    """The counters say what the rows say."""
-    connection = sqlite3.connect(root / "index.sqlite")
-    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    for box, total, size, uidnext, modseq in connection.execute(
-        "SELECT id, total, size, uidnext, modseq FROM mailboxes"
-    ):
-        row = connection.execute(
-            "SELECT count(*), coalesce(sum(size), 0), coalesce(max(id), 0), coalesce(max(modseq), 0)"
-            " FROM messages WHERE id >> 32 = ?",
-            (box,),
-        ).fetchone()
-        assert row[:2] == (total, size)
-        assert row[2] & 0xFFFFFFFF < uidnext
-        assert row[3] <= modseq
-    wrong = connection.execute(
-        "SELECT count(*) FROM (SELECT blob_id, account, count(*) AS n FROM messages GROUP BY blob_id, account)"
-    ).fetchone()[0]
-    assert wrong == connection.execute("SELECT count(*) FROM blobs WHERE refs > 0").fetchone()[0]
-    connection.close()
+class SQLiteLevels(CrashPromises):
+    persistent = True
+    power_cuts = 20
+
+    def make_store(self, tmp_path: Path) -> SQLiteStore:
+        return SQLiteStore(tmp_path, reactor)
 
 
-async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
-    chance = random.Random(8)
-    hashes: dict[int, str] = {}
-    seen: set[int] = set()
-    gone: set[int] = set()
-    root = tmp_path / "store"
-    for number in range(20):
-        lines = await deferToThread(kill_later, start(root, "alice"), chance.random() * 0.15)
-        for what, uid, *more in lines:
-            if what == "added":
-                assert int(uid) not in hashes, "a UID was used twice"
-                hashes[int(uid)] = more[0]
-            else:
-                (seen if what == "seen" else gone).add(int(uid))
-        if number % 5 == 4:
-            await check(root, hashes, seen, gone)
-    assert len(hashes) > 100
+class BodiesAreNotSynced(SQLiteLevels):
+    def make_store(self, tmp_path: Path) -> SQLiteStore:
+        class Careless(Files):
+            def sync(self, fd: int) -> None:
+                pass
+
+        return SQLiteStore(tmp_path, reactor, files=Careless())
 
 
-async def check(root: Path, hashes: dict[int, str], seen: set[int], gone: set[int]) -> None:
-    store = SQLiteStore(root, reactor)
-    try:
-        account = await store.open_account("alice")
-        box = (await account.mailboxes())[0]
-        there = {row.uid: row for row in await account.messages(box.id, limit=1_000_000)}
-        for uid in hashes:
-            # The kill may have come between a removal and its acknowledgement.
-            assert uid in there or uid % 5 == 0
-        for uid, row in there.items():
-            octets = await account.read_blob(row.blob_id, 0, row.size)
-            if uid in hashes:
-                assert hashlib.sha256(octets).hexdigest() == hashes[uid]
-        assert not gone & there.keys()
-        assert all({r"\Seen", "$Kept"} <= there[uid].flags for uid in seen & there.keys())
-    finally:
-        await store.close()
-    await deferToThread(check_index, root)
+class DirectoriesAreNotSynced(SQLiteLevels):
+    def make_store(self, tmp_path: Path) -> SQLiteStore:
+        class Careless(Files):
+            def sync_directory(self, path: Path) -> None:
+                pass
+
+        return SQLiteStore(tmp_path, reactor, files=Careless())
+
+
+class TheIndexIsNotSynced(SQLiteLevels):
+    def make_store(self, tmp_path: Path) -> SQLiteStore:
+        store = super().make_store(tmp_path)
+        store._batch.connection.execute("PRAGMA synchronous = NORMAL")
+        return store
+
+
+@pytest.mark.parametrize("kind", [BodiesAreNotSynced, DirectoriesAreNotSynced, TheIndexIsNotSynced])
+async def test_each_of_its_syncs_is_needed(kind: type[SQLiteLevels], tmp_path: Path) -> None:
+    with pytest.raises(Broken, match="after power cut"):
+        await kind().test_what_was_acknowledged_survives_a_power_cut(tmp_path, lambda name, value: None)
+
+
+async def said(one: Child) -> list[Event]:
+    events = [heard(line) async for line in one]
+    assert await one.done() == 0, one.complaints.decode()
+    return [event for event in events if event is not None]
 
 
 async def test_two_processes_write_to_one_directory(tmp_path: Path) -> None:
-    root = tmp_path / "store"
-    children = [start(root, "alice"), start(root, "alice")]
-    store = SQLiteStore(root, reactor)
-    heard: list[int] = []
+    bench = SQLiteLevels()
+    bench.tmp_path = tmp_path / "store"
+    witness, store = Witness(), SQLiteStore(bench.tmp_path, reactor)
+    heard_of: list[tuple[str, int]] = []
     try:
-        unwatch = store.watch_changes(lambda name, modseq: heard.append(modseq))
-        both = [deferToThread(kill_later, child, 1.3) for child in children]
-        acknowledged = [await lines for lines in both]
+        unwatch = store.watch_changes(lambda name, modseq: heard_of.append((name, modseq)))
+        children = [child(bench, LIVE, str(seed), "300", "400000") for seed in (1, 2)]
+        for events in await gatherResults([Deferred.fromCoroutine(said(one)) for one in children]):
+            assert any(event.kind == "done" for event in events)
+            witness.hear(events)
         unwatch()
+        await witness.look(store, random.Random(1))
     finally:
         await store.close()
-    hashes: dict[int, str] = {}
-    for lines in acknowledged:
-        added = {int(uid): more[0] for what, uid, *more in lines if what == "added"}
-        assert added, "one of the two could not write"
-        assert not added.keys() & hashes.keys(), "two got the same UID"
-        hashes.update(added)
-    assert heard == sorted(heard) and heard, "the watcher heard nothing of the others"
-    await check(root, hashes, set(), set())
+    for name in ("alice", "bob", "carol"):
+        modseqs = [modseq for account, modseq in heard_of if account == name]
+        assert modseqs and modseqs == sorted(modseqs), "what the watcher heard of the others"
+    index = sqlite3.connect(bench.tmp_path / "index.sqlite")
+    assert index.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    index.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from twisted.internet import reactor
-from twisted.internet.defer import ensureDeferred, gatherResults
+from twisted.internet.defer import ensureDeferred
 
 from twisted_mail_kit.errors import MailError, OverQuota, Unavailable
 from twisted_mail_kit.mail.operations import Add, CreateMailbox, SetFlags
@@ -125,17 +125,6 @@ async def test_every_call_may_fail_and_nothing_acknowledged_is_lost(tmp_path: Pa
     assert not failed, "there are more calls than were tried"
 
 
-async def test_a_power_cut_takes_only_what_was_not_acknowledged(store: SQLiteStore, files: BadFiles) -> None:
-    account = await store.open_account("alice", create=True)
-    box = (await account.mailboxes())[0].id
-    bodies = [b"%d" % number * 500 for number in range(50)]
-    uids = await gatherResults([ensureDeferred(add(account, box, body)) for body in bodies])
-    files.cut_power()
-    rows = {row.uid: row for row in await account.messages(box)}
-    for uid, body in zip(uids, bodies, strict=True):
-        assert await account.read_blob(rows[uid].blob_id, 0, 10_000) == body
-
-
 async def test_octets_that_rot_are_never_given_out_whole(store: SQLiteStore) -> None:
     account = await store.open_account("alice", create=True)
     box = (await account.mailboxes())[0].id
@@ -145,3 +134,17 @@ async def test_octets_that_rot_are_never_given_out_whole(store: SQLiteStore) -> 
     (row,) = await account.messages(box)
     with pytest.raises(Unavailable):
         await account.read_blob(row.blob_id, 0, 100)
+
+
+async def test_a_directory_whose_sync_has_failed_is_synced_before_anything_is_acknowledged(
+    store: SQLiteStore, files: BadFiles
+) -> None:
+    account = await store.open_account("alice", create=True)
+    box = (await account.mailboxes())[0].id
+    files.fail_at, files.failures, files.kind, files.errno = 0, 1, "sync_directory", errno.EIO
+    with pytest.raises(Unavailable):
+        await add(account, box, b"its segment's directory is made, and is not durable")
+    assert (store.path / "segments").is_dir()
+    files.calls.clear()
+    await add(account, box, b"again")
+    assert files.calls.count("sync_directory") == 2, "the store's directory, and that of the segments"

@@ -11,6 +11,10 @@ from pathlib import Path
 class Files:
     """The operating system's files, by descriptor. Every method raises OSError."""
 
+    def __init__(self) -> None:
+        self._durable: set[Path] = set()
+        """Directories whose names this process has synced."""
+
     def create(self, path: Path) -> int:
         """A new file, for reading and writing, which nobody else may read."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -63,11 +67,13 @@ class Files:
         path.unlink(missing_ok=True)
 
     def make_directory(self, path: Path) -> None:
-        """Which nobody else may look into; its name is durable. Nothing happens where it is there."""
-        if path.is_dir():
+        """Which nobody else may look into; its name is durable when this returns, whoever made it."""
+        if path in self._durable:
             return
+        # One that is there already may have been made by someone who died, or failed, before the sync.
         path.mkdir(mode=0o700, exist_ok=True)
         self.sync_directory(path.parent)
+        self._durable.add(path)
 
     def lock(self, fd: int) -> bool:
         """Take the file for this process until it is closed; False: another one has it."""

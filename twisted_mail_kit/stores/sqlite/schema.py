@@ -13,7 +13,8 @@ from twisted_mail_kit.stores.sqlite.files import Files
 APPLICATION_ID = 0x544D4B31
 VERSION = 1
 INDEX = "index.sqlite"
-OURS = {INDEX, f"{INDEX}-wal", f"{INDEX}-shm", f"{INDEX}-journal", "segments", "large"}
+LOST = "lost+found"
+OURS = {INDEX, f"{INDEX}-wal", f"{INDEX}-shm", f"{INDEX}-journal", "segments", "large", LOST}
 
 # A message's row id is mailbox << 32 | uid: a mailbox's messages lie side by side, in the order of their UIDs, and
 # one number finds each. Flags are an integer (system flags), or JSON where there are keywords; see rows.py.
@@ -65,20 +66,59 @@ def prepare(root: Path, files: Files) -> Path:
         if not root.is_dir():
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             files.sync_directory(root.parent)
+        _see_that_we_may_write(root)
         # A hidden file is nobody's data: a mount point's `.snapshot`, a `.gitkeep`.
         strangers = {name for name in os.listdir(root) if not name.startswith(".")} - OURS  # noqa: PTH208
         if strangers and not index.exists():
             raise ConfigurationError([f"{root}: not a mail store, {min(strangers)} is in it"])
         if not index.exists():
+            _see_that_no_mail_is_here(root, index)
             root.chmod(0o700)
             try:
                 files.close(files.create(index))
             except FileExistsError:
                 pass  # another process was quicker
             files.sync_directory(root)
+        _see_that_we_may_write(index)
     except OSError as error:
         raise Unavailable(f"{root}: {error.strerror}") from error
     return index
+
+
+def _see_that_no_mail_is_here(root: Path, index: Path) -> None:
+    """An index that is lost must not be taken for one that is yet to be made: its mail would be given up."""
+    for pattern in ("segments/*.log", "large/*/*.blob"):
+        for path in root.glob(pattern):
+            raise ConfigurationError(
+                [
+                    f"{index}: is missing or empty, but there is mail ({path.relative_to(root)}): put a backup"
+                    " back with mailkit restore, or save the messages with mailkit fsck --salvage FOLDER"
+                ]
+            )
+
+
+def trouble(index: Path, error: sqlite3.Error) -> Unavailable:
+    """What SQLite says, with the file's name; and what to do, where the file is damaged."""
+    damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return Unavailable(f"{index}: {error}" + (": run mailkit fsck" if damaged else ""))
+
+
+def _see_that_we_may_write(path: Path) -> None:
+    """A store that can only be read is no store: flags, removals and the index's own log have to go somewhere."""
+    if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise Unavailable(f"{path}: this server may not write here: give it the right, or a disk that is writable")
+
+
+def see_that_it_is_ours(connection: sqlite3.Connection, index: Path) -> int:
+    """Answers how many tables there are. Raises ConfigurationError: another program's, or a newer format."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    if tables and application != APPLICATION_ID:
+        raise ConfigurationError([f"{index}: a database of another program"])
+    if version > VERSION:
+        raise ConfigurationError([f"{index}: format {version} is newer than this program's {VERSION}"])
+    return tables
 
 
 def open_writer(index: Path, lock_timeout: float, cache_size: int) -> sqlite3.Connection:
@@ -86,17 +126,16 @@ def open_writer(index: Path, lock_timeout: float, cache_size: int) -> sqlite3.Co
 
     Raises ConfigurationError for another program's database, or one of a newer format, and Unavailable.
     """
-    connection = sqlite3.connect(
-        index, timeout=lock_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
-    )
     try:
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-        if tables and application != APPLICATION_ID:
-            raise ConfigurationError([f"{index}: a database of another program"])
-        if version > VERSION:
-            raise ConfigurationError([f"{index}: format {version} is newer than this program's {VERSION}"])
+        connection = sqlite3.connect(
+            index, timeout=lock_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+    except sqlite3.Error as error:
+        raise Unavailable(f"{index}: {error}") from error
+    try:
+        tables = see_that_it_is_ours(connection, index)
+        if not tables:
+            _see_that_no_mail_is_here(index.parent, index)
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -114,8 +153,23 @@ def open_writer(index: Path, lock_timeout: float, cache_size: int) -> sqlite3.Co
         raise Unavailable(f"{index}: {error}") from error
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise ConfigurationError([f"{index}: {error}"]) from error
+        raise ConfigurationError(
+            [f"{index}: {error}: run mailkit fsck --repair, or put a backup back with mailkit restore"]
+        ) from error
     return connection
+
+
+def empty_log(index: Path) -> None:
+    """Bring the log's commits into the database, and take the log away, where nobody else has it open."""
+    try:
+        connection = sqlite3.connect(index, timeout=0, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        pass  # the log stays, and is read at the next start
 
 
 def open_reader(index: Path, lock_timeout: float) -> sqlite3.Connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,13 +14,15 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import AccountNotFound, BadSyntax, BlobNotFound, Unavailable
-from twisted_mail_kit.interfaces import IAccountList, IChangeHints, IMailStore, ISharedBlobs
+from twisted_mail_kit.interfaces import IAccountList, IChangeHints, IMailStore, IReadElsewhere, ISharedBlobs
+from twisted_mail_kit.mail.facts import Findings
 from twisted_mail_kit.mail.operations import CreateMailbox
-from twisted_mail_kit.stores.sqlite import rows, schema
+from twisted_mail_kit.stores.sqlite import fsck, rows, schema
 from twisted_mail_kit.stores.sqlite.account import SQLiteAccount
 from twisted_mail_kit.stores.sqlite.batch import Batch
 from twisted_mail_kit.stores.sqlite.blobs import BlobWriter, Workroom
 from twisted_mail_kit.stores.sqlite.files import Files
+from twisted_mail_kit.stores.sqlite.fsck import record_path, tell_missing
 from twisted_mail_kit.stores.sqlite.hints import Hints
 from twisted_mail_kit.stores.sqlite.housekeeping import Housekeeping, recover
 from twisted_mail_kit.stores.sqlite.operations import Work
@@ -53,14 +55,16 @@ class _Asking:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, sqlite3.Error):
-            raise Unavailable(f"{self._index}: {error}") from error
+            raise schema.trouble(self._index, error) from error
+        if isinstance(error, (ValueError, TypeError)):
+            raise Unavailable(f"{self._index}: a row that cannot be ({error}): run mailkit fsck") from error
 
 
 class _Threads(ThreadPool):
     threadFactory = _Thread
 
 
-@implementer(IMailStore, ISharedBlobs, IAccountList, IChangeHints)
+@implementer(IMailStore, ISharedBlobs, IAccountList, IChangeHints, IReadElsewhere)
 class SQLiteStore:
     """Many accounts in one directory, which belongs to this store alone; several processes may open it.
 
@@ -84,10 +88,17 @@ class SQLiteStore:
             self._batch = batch = Batch(connection, segment_log, reactor.seconds)
             recover(self.path, files, batch, self.log)
             self._index = index
+            tell_missing(self.path, connection, self.log)
             self._reader = Reader(schema.open_reader(index, settings.lock_timeout))
-        except (sqlite3.Error, Mistrusted) as error:
+        except sqlite3.Error as error:
             connection.close()
-            raise Unavailable(f"{index}: {error}") from error
+            raise schema.trouble(index, error) from error
+        except Mistrusted as error:
+            connection.close()
+            raise Unavailable(str(error)) from error
+        except (TypeError, ValueError) as error:
+            connection.close()
+            raise Unavailable(f"{index}: a row is missing or damaged: run mailkit fsck") from error
         self._asking = _Asking(self._reader, index)
         self._spare: list[Reader] = []
         self._segments = SegmentReader(files, self.path)
@@ -137,6 +148,9 @@ class SQLiteStore:
         for reader in (self._reader, *self._spare):
             reader.connection.close()
         self._spare.clear()
+        if not self.writer.mistrusts:
+            # Readers cannot do it. Left in the log, commits would hang on a file that is easily taken for rubbish.
+            await self.in_thread(lambda: schema.empty_log(self._index))
         self._threads.stop()
 
     # --- ISharedBlobs, IAccountList, IChangeHints --------------------------------------------------------------------
@@ -161,9 +175,18 @@ class SQLiteStore:
         """See IChangeHints."""
         return self._hints.watch(heard)
 
+    def read_elsewhere(self) -> tuple[str, Mapping[str, object]]:
+        """See IReadElsewhere."""
+        where = {"path": self.path.absolute(), "settings": self.settings}
+        return "twisted_mail_kit.stores.sqlite.elsewhere.SQLiteReader", where
+
     async def keep_house(self) -> None:
         """Forget now what need not be remembered; the writer does it from time to time by itself."""
         await self.writer.submit(Request(keeps_house=True))
+
+    async def check(self) -> Findings:
+        """See IMaintenance."""
+        return await self.in_thread(lambda: fsck.check(self.path, self._files, lambda: not self._is_closed))
 
     # --- for accounts ------------------------------------------------------------------------------------------------
 
@@ -189,7 +212,9 @@ class SQLiteStore:
         try:
             answer: T = await self.in_thread(ask)
         except sqlite3.Error as error:
-            raise Unavailable(f"{self._index}: {error}") from error
+            raise schema.trouble(self._index, error) from error
+        except (ValueError, TypeError) as error:
+            raise Unavailable(f"{self._index}: a row that cannot be ({error}): run mailkit fsck") from error
         return answer
 
     def in_thread(self, action: Callable[[], T]) -> Awaitable[T]:
@@ -228,8 +253,9 @@ class SQLiteStore:
         except OSError as error:
             raise Unavailable(f"blob {location.number}: {error}") from error
         except Damaged as error:
-            self.log.critical("mail store is damaged: {error}", error=str(error))
-            raise Unavailable(str(error)) from error
+            text = f"{record_path(self.path, location)}: {error}: run mailkit fsck"
+            self.log.critical("mail store is damaged: {error}", error=text)
+            raise Unavailable(text) from error
 
     # --- jobs of the writer ------------------------------------------------------------------------------------------
 

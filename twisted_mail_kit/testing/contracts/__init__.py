@@ -13,10 +13,14 @@ from __future__ import annotations
 import pytest
 
 # Before the promises are imported: so that a broken one shows both sides of its comparison.
-_PROMISES = "abilities accounts blobs commits crowds history kept mailboxes messages model steps"
+_PROMISES = "abilities accounts blobs commits crash crowds faults history kept mailboxes messages model steps"
 pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _PROMISES.split()))
 
-from twisted_mail_kit.testing.contracts.mail_store import MailStoreContract, mail_store_contract  # noqa: E402
+from twisted_mail_kit.testing.contracts.mail_store import (  # noqa: E402
+    LEVELS,
+    MailStoreContract,
+    mail_store_contract,
+)
 from twisted_mail_kit.testing.contracts.promise import promise  # noqa: E402
 
-__all__ = ["MailStoreContract", "mail_store_contract", "promise"]
+__all__ = ["LEVELS", "MailStoreContract", "mail_store_contract", "promise"]

@@ -26,6 +26,8 @@ def able(store: IMailStore, ability: type[Interface]) -> Any:
 class AbilityPromises(StoreBench):
     """IChangeHints, ISharedBlobs, IAccountList."""
 
+    level = "abilities"
+
     @promise
     async def test_hints_tell_of_commits_in_order(self, store: IMailStore) -> None:
         able(store, IChangeHints)

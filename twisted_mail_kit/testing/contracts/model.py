@@ -34,6 +34,8 @@ FLAGS = ["\\Seen", "\\Flagged", "\\Deleted", "x", "y"]
 class ModelPromises(StoreBench):
     """Random operations, side by side."""
 
+    level = "model"
+
     @promise
     async def test_a_store_does_as_the_reference_does(self, account: IAccount) -> None:
         await _live(account, seed=1, steps=120)

@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -16,10 +17,23 @@ from twisted_mail_kit.interfaces import IAccount, IMailStore
 PATIENCE = 120.0
 """Seconds after which a promise counts as broken: an awaitable that never fires fails, and does not hang."""
 
+LEVELS = {
+    "core": "what every store promises: facts, operations, changes, blobs, what is kept",
+    "abilities": "the optional interfaces, each where the store provides it",
+    "streaming": "a 200 MB message and a mailbox of 100,000, under a memory ceiling",
+    "faults": "a disk that is full or fails, at every call in turn",
+    "crash": "processes that are killed, and power cuts",
+    "processes": "several processes on one store at the same time",
+    "model": "random operations, beside the memory store",
+}
+"""Every level, and what it looks at; each is a marker for pytest too: ``pytest -m "not crash"``."""
+
 
 class StoreBench:
     """What the promises stand on: how a store is made, opened again, and made older."""
 
+    level = "core"
+    """Which of `LEVELS` the promises of a class are of."""
     tmp_path: Path
     """The test's own directory, as it was given to `make_store`."""
     persistent = False
@@ -41,6 +55,18 @@ class StoreBench:
     def pass_time(self, store: Any, seconds: float) -> Any:
         """Turn the store's clock forward, where it has one that can be turned. An awaitable will do."""
         pytest.skip("the contract has no pass_time(): what a store forgets in time was not looked at")
+
+    def restore(self, directory: Path) -> Any:
+        """Give a store made of what `backup` has put into `directory`, as the store's own tools do it; the place for
+        what it keeps is `directory` itself, or anything new. An awaitable will do."""
+        pytest.skip("the contract has no restore(): whether a backup can be used was not looked at")
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for test in vars(cls).values():
+            if isinstance(test, FunctionType) and getattr(test, "level", None) == "":
+                test.level = cls.level  # type: ignore[attr-defined]
+                _marker(cls.level)(test)
 
     # --- for promises ------------------------------------------------------------------------------------------------
 
@@ -85,7 +111,18 @@ def promise(method: Callable[..., Awaitable[None]]) -> Callable[..., Deferred[No
     # function that returns a Deferred, so that nobody takes it for a coroutine that is still to be wrapped.
     test.__name__, test.__qualname__ = method.__name__, method.__qualname__
     test.__doc__, test.__module__ = method.__doc__, method.__module__
+    test.level = ""  # type: ignore[attr-defined]  # the class has it, and gives it to us
     return test
+
+
+def _marker(level: str) -> pytest.MarkDecorator:
+    # pytest takes a marker from a list in the project's own configuration, and with --strict-markers from nowhere else.
+    # An author's project need not list ours: we add them while his test file is imported.
+    config: pytest.Config | None = getattr(pytest.mark, "_config", None)
+    if config is not None:
+        config.addinivalue_line("markers", f"{level}: {LEVELS[level]}")
+    mark: pytest.MarkDecorator = getattr(pytest.mark, level)
+    return mark
 
 
 def running_reactor() -> Any:

@@ -1,0 +1,231 @@
+"""The crew: the owner's worker processes, started, watched, and started again when they die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import ProcessDone
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from twisted_mail_kit.errors import ConfigurationError
+from twisted_mail_kit.interfaces import IDeliveryTarget, IMailStore
+from twisted_mail_kit.workers.hatch import DeliveryHatch, StoreHatch
+from twisted_mail_kit.workers.line import Line
+from twisted_mail_kit.workers.orders import Orders
+from twisted_mail_kit.workers.sockets import adopt_line
+
+LINE = 3
+"""The line's descriptor in a worker; the listening sockets follow."""
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+HEALTHY = 30.0
+"""A worker that has lived so many seconds is started again at once when it dies; others later and later."""
+GRACE = 5.0
+"""Seconds beyond the drain after which a worker that should have ended is killed."""
+
+
+class Crew:
+    """`size` workers, for as long as it is not stopped."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        size: int,
+        orders: Callable[[int], Orders],
+        descriptors: list[int],
+        store: IMailStore,
+        target: Callable[[], IDeliveryTarget | None],
+    ) -> None:
+        self.reactor = reactor
+        self.orders = orders
+        self.descriptors = descriptors
+        """Listening sockets, in the order in which the orders name them."""
+        self.store = store
+        self.target = target
+        self.is_stopping = False
+        self.workers: dict[int, Worker] = {}
+        self._size = size
+        self._deaths = [0] * (size + 1)
+        self._starting: dict[int, IDelayedCall] = {}
+
+    def start(self) -> Deferred[None]:
+        """Fires when all take connections. Fails with ConfigurationError: one cannot."""
+        ready = [self._start(number).ready for number in range(1, self._size + 1)]
+        all_ready: Deferred[Any] = DeferredList(ready, fireOnOneErrback=True, consumeErrors=True)
+        return all_ready.addCallbacks(lambda _: None, lambda first: first.value.subFailure)
+
+    async def ask_all(self, verb: str, *arguments: object) -> list[str]:
+        """Ask every worker; what is wrong, in one list. A worker that dies has nothing to say: the next one is told
+        anew when it starts."""
+        asked = [worker.line.ask(verb, *arguments) for worker in self.workers.values() if worker.ready.called]
+        problems: list[str] = []
+        for done, result in await DeferredList(asked, consumeErrors=True):
+            if done and result:
+                problems += result
+            elif not done and result.check(ConfigurationError):
+                problems += result.value.problems
+        return list(dict.fromkeys(problems))
+
+    async def stop(self, seconds: float) -> None:
+        """All sessions come to a safe end, and all workers are gone."""
+        self.is_stopping = True
+        for call in self._starting.values():
+            call.cancel()
+        self._starting.clear()
+        workers = list(self.workers.values())
+        if not workers:
+            return
+        for worker in workers:
+            worker.line.tell("drain", seconds)
+        ended: Deferred[Any] = DeferredList([worker.ended for worker in workers])
+        late = self.reactor.callLater(seconds + GRACE, self._kill)
+        await ended
+        if late.active():
+            late.cancel()
+
+    def _kill(self) -> None:
+        for worker in self.workers.values():
+            self.log.error("worker {number} does not end: it is killed", number=worker.number)
+            worker.kill()
+
+    def _start(self, number: int) -> Worker:
+        self._starting.pop(number, None)
+        worker = self.workers[number] = Worker(self, number)
+        worker.spawn()
+        return worker
+
+    def ended(self, worker: Worker, how: str) -> None:
+        """A worker's process is gone."""
+        del self.workers[worker.number]
+        if self.is_stopping:
+            return
+        lived = self.reactor.seconds() - worker.began
+        self._deaths[worker.number] = 1 if lived >= HEALTHY else self._deaths[worker.number] + 1
+        pause = min(FIRST_PAUSE * 2.0 ** min(self._deaths[worker.number] - 2, 30), LONGEST_PAUSE)
+        if self._deaths[worker.number] == 1:
+            pause = 0.0
+        self.log.error(
+            "worker {number} (process {pid}) ended: {how}; its sessions are lost, another one starts in {pause} s",
+            number=worker.number,
+            pid=worker.pid,
+            how=how,
+            pause=pause,
+        )
+        self._starting[worker.number] = self.reactor.callLater(pause, self._again, worker.number)
+
+    def _again(self, number: int) -> None:
+        # What keeps it from starting is in the log, and the end of its process has us try again.
+        self._start(number).ready.addErrback(lambda _: None)
+
+
+class Worker(ProcessProtocol):
+    """One worker process, seen by the owner."""
+
+    log = Logger()
+
+    def __init__(self, crew: Crew, number: int) -> None:
+        self.number = number
+        self.began = crew.reactor.seconds()
+        self.pid = 0
+        self.ready: Deferred[None] = Deferred()
+        """Fires when it takes connections; fails when it ends before."""
+        self.ended: Deferred[None] = Deferred()
+        self._crew = crew
+        self._said = b""
+        self.line = line = Line(crew.reactor, {"orders": self._orders, "ready": self._ready, "failed": self._failed})
+        self._hatches = StoreHatch(crew.store, line), DeliveryHatch(crew.target())
+        for hatch in self._hatches:
+            line.verbs.update(hatch.verbs())
+            line.news.update(hatch.news())
+        line.news["logged"] = self._logged
+
+    def spawn(self) -> None:
+        """Start the process."""
+        ours, theirs = socket.socketpair()
+        descriptors = {0: "w", 1: "r", 2: "r", LINE: theirs.fileno()}
+        descriptors.update(enumerate(self._crew.descriptors, LINE + 1))
+        try:
+            process = self._crew.reactor.spawnProcess(
+                self,
+                sys.executable,
+                [sys.executable, "-m", "twisted_mail_kit.workers"],
+                # It finds the modules that we find, and none in the folder in which we happen to have been started.
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"},
+                childFDs=descriptors,
+            )
+            self.pid = process.pid
+            ours.setblocking(False)
+            adopt_line(self._crew.reactor, ours.fileno(), self.line)
+        finally:
+            ours.close()
+            theirs.close()
+
+    def change_target(self, target: IDeliveryTarget | None) -> None:
+        """The way out is another one, for messages to come."""
+        self._hatches[1].target = target
+
+    def kill(self) -> None:
+        """End it now."""
+        if self.transport is not None and self.pid:
+            try:
+                self.transport.signalProcess("KILL")
+            except Exception:
+                pass  # it has ended by itself
+
+    # --- what the worker says ----------------------------------------------------------------------------------------
+
+    async def _orders(self) -> Orders:
+        return self._crew.orders(self.number)
+
+    async def _ready(self) -> None:
+        self.log.info("worker {number} (process {pid}) takes connections", number=self.number, pid=self.pid)
+        if not self.ready.called:
+            self.ready.callback(None)
+
+    async def _failed(self, problems: list[str]) -> None:
+        for problem in problems:
+            self.log.error("worker {number} cannot start: {problem}", number=self.number, problem=problem)
+        if not self.ready.called:
+            self.ready.errback(ConfigurationError(problems))
+
+    def _logged(self, level: str, namespace: str, text: str) -> None:
+        # As if it had been said here; the number tells which process it was.
+        Logger(namespace).emit(LogLevel.levelWithName(level), "[{worker}] {text}", worker=self.number, text=text)
+
+    # --- what Twisted calls ------------------------------------------------------------------------------------------
+
+    def outReceived(self, data: bytes) -> None:
+        """It has no log of its own; what gets here is from before it has its line, or from beneath Python."""
+        *lines, self._said = (self._said + data).split(b"\n")
+        for line in lines:
+            self.log.warn("worker {number} says: {line}", number=self.number, line=line.decode("utf-8", "replace"))
+
+    errReceived = outReceived
+
+    def processEnded(self, reason: Failure) -> None:
+        """It is gone, and all that it wrote was read."""
+        self.outReceived(b"\n" if self._said else b"")
+        self.line.close()
+        for hatch in self._hatches:
+            hatch.close()
+        how = "by itself" if reason.check(ProcessDone) else _how(reason.value)
+        if not self.ready.called:
+            self.ready.errback(ConfigurationError([f"worker {self.number} ended before it took connections: {how}"]))
+        self._crew.ended(self, how)
+        self.ended.callback(None)
+
+
+def _how(end: Any) -> str:
+    number: int | None = end.signal
+    return f"exit code {end.exitCode}" if number is None else signal.Signals(number).name

@@ -1,0 +1,67 @@
+"""Frames: how values travel between our own processes, length first."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from struct import Struct
+from typing import Any
+
+from twisted_mail_kit import errors
+from twisted_mail_kit.errors import MailError, Unavailable
+
+# Pickle may run anything that its octets say, so it is for octets of our own alone: these go over a socket pair that
+# the owner made and handed to its child; it has no name, and nobody else can open it. See docs/decisions/0008.
+LENGTH = Struct(">I")
+PROTOCOL = 5
+
+
+def pack(value: object) -> bytes:
+    """One frame. Raises what pickling raises where the value cannot travel."""
+    octets = pickle.dumps(value, PROTOCOL)
+    return LENGTH.pack(len(octets)) + octets
+
+
+class Frames:
+    """Octets to values, however they are cut."""
+
+    def __init__(self) -> None:
+        self._octets = bytearray()
+
+    def receive(self, octets: bytes) -> Iterator[Any]:
+        """The values that are whole now. To be gone through to the end before more is given."""
+        buffer = self._octets
+        buffer += octets
+        start = 0
+        while len(buffer) - start >= LENGTH.size:
+            (size,) = LENGTH.unpack_from(buffer, start)
+            end = start + LENGTH.size + size
+            if len(buffer) < end:
+                break
+            with memoryview(buffer) as whole, whole[start + LENGTH.size : end] as frame:
+                value = pickle.loads(frame)
+            start = end
+            yield value
+        if start:
+            del buffer[:start]
+
+
+def pack_error(error: BaseException) -> tuple[str, tuple[Any, ...]] | None:
+    """How an error of `errors` travels; one of a class that stands below such a one, as that one. None: it is no word
+    of mail, and does not travel."""
+    for kind in type(error).__mro__:
+        if issubclass(kind, MailError) and getattr(errors, kind.__name__, None) is kind:
+            if kind in (errors.Refused, errors.TryLater):
+                return kind.__name__, (error.status,)  # type: ignore[attr-defined]
+            if kind is errors.ConfigurationError:
+                return kind.__name__, (error.problems,)  # type: ignore[attr-defined]
+            return kind.__name__, (str(error),)
+    return None
+
+
+def unpack_error(packed: tuple[str, tuple[Any, ...]]) -> MailError:
+    """The error as it was raised over there."""
+    name, arguments = packed
+    kind = getattr(errors, name, Unavailable)
+    error: MailError = kind(*arguments)
+    return error
