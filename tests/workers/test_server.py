@@ -78,6 +78,9 @@ def in_every_worker(server: Server, count: int = 6) -> dict[int, list[socket.soc
     """Logged-in IMAP sessions in INBOX and IDLE, some in each worker: worker number -> sockets."""
     there: dict[int, list[socket.socket]] = {number: [] for number in workers_of(server)}
     deadline = time.monotonic() + 20
+    while any(is_gone(pid) for pid in workers_of(server).values()):  # another is about to come
+        assert time.monotonic() < deadline, server.log.read_text()
+        time.sleep(0.02)
     while not all(there.values()) or sum(map(len, there.values())) < count:
         assert time.monotonic() < deadline, there
         before = {number: logins(server, number) for number in there}
@@ -156,12 +159,11 @@ def test_every_250_is_there_exactly_once_however_often_workers_are_killed(server
     threads = [threading.Thread(target=load, args=(name,)) for name in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(5):
-        time.sleep(0.5)
-        for pid in workers_of(server).values():
-            if not is_gone(pid):
-                os.kill(pid, signal.SIGKILL)
-                break
+    for turn in range(4):
+        time.sleep(0.7)
+        pid = workers_of(server)[turn % 2 + 1]
+        if not is_gone(pid):
+            os.kill(pid, signal.SIGKILL)
     over.set()
     for thread in threads:
         thread.join(30)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITransport
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import ConnectionEnded
+
+
+_SOCKET = ("writeSomeData", "TLS", "connected", "disconnecting", "dataBuffer", "_tempDataBuffer", "_writeDisconnected")
+"""What tells a plain socket of Twisted's from a wrapper (TLS, the PROXY protocol, a test's)."""
 
 
 @implementer(IPushProducer)
@@ -21,7 +27,8 @@ class Outflow:
 
     def __init__(self, transport: ITransport, clock: IReactorTime, patience: float = 300.0) -> None:
         self.octets_out = 0
-        self._transport = transport
+        self._transport: Any = transport
+        self._is_socket = all(hasattr(transport, name) for name in _SOCKET)
         self._clock = clock
         self._patience = patience
         self._gathered: list[bytes] = []
@@ -30,7 +37,7 @@ class Outflow:
         self._ended = False
         self._waiting: Deferred[None] | None = None
         self._alarm: IDelayedCall | None = None
-        transport.registerProducer(self, True)  # type: ignore[attr-defined]
+        transport.registerProducer(self, True)
 
     def write(self, octets: bytes) -> None:
         """Say it, in a while."""
@@ -48,7 +55,33 @@ class Outflow:
         self._gathered_size = 0
         if not self._ended:
             self.octets_out += len(octets)
-            self._transport.write(octets)
+            if self._is_socket:
+                self._write_now(octets)
+            else:
+                self._transport.write(octets)
+
+    def _write_now(self, octets: bytes) -> None:
+        """To the socket itself, where nothing waits before it.
+
+        Hot path. A reply goes out a turn of the reactor earlier, and costs a third: the transport would ask epoll to be
+        told that the socket can be written to, be told, write, and ask not to be told any more.
+        """
+        transport = self._transport
+        if (
+            transport.TLS
+            or transport.dataBuffer
+            or transport._tempDataBuffer
+            or transport._writeDisconnected
+            or transport.disconnecting
+            or not transport.connected
+        ):
+            transport.write(octets)
+            return
+        sent = transport.writeSomeData(octets)
+        if not isinstance(sent, int):
+            transport.write(octets)  # it is broken: the transport will notice, and say so in its own time
+        elif sent < len(octets):
+            transport.write(octets[sent:])
 
     async def drained(self) -> None:
         """Flush, and return when the transport can take more. Raises ConnectionEnded.
@@ -59,7 +92,7 @@ class Outflow:
         while self._full and not self._ended:
             waiting: Deferred[None] = Deferred()
             self._waiting = waiting
-            self._alarm = self._clock.callLater(self._patience, self._transport.abortConnection)  # type: ignore[attr-defined]
+            self._alarm = self._clock.callLater(self._patience, self._transport.abortConnection)
             try:
                 await waiting
             finally:
@@ -75,12 +108,12 @@ class Outflow:
     def suspend(self) -> None:
         """Let go of the transport, for a moment: TLS is about to be put under it."""
         self.flush()
-        self._transport.unregisterProducer()  # type: ignore[attr-defined]
+        self._transport.unregisterProducer()
 
     def resume(self) -> None:
         """Take hold of it again."""
         self._full = False
-        self._transport.registerProducer(self, True)  # type: ignore[attr-defined]
+        self._transport.registerProducer(self, True)
 
     def close(self) -> None:
         """Flush and hang up; cut the line if the peer has not taken the rest within ten seconds."""
@@ -88,9 +121,9 @@ class Outflow:
             return
         self.flush()
         # A transport waits for a registered producer before it closes, so it is let go first.
-        self._transport.unregisterProducer()  # type: ignore[attr-defined]
+        self._transport.unregisterProducer()
         self._transport.loseConnection()
-        self._alarm = self._clock.callLater(10.0, self._transport.abortConnection)  # type: ignore[attr-defined]
+        self._alarm = self._clock.callLater(10.0, self._transport.abortConnection)
 
     def ended(self) -> None:
         """From connectionLost."""

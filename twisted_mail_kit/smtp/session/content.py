@@ -95,20 +95,26 @@ async def _conclude(session: SMTPSession, transaction: Transaction) -> Reply | N
 
 def _log(session: SMTPSession, transaction: Transaction, *replies: Reply) -> None:
     envelope = transaction.envelope
+    sender, count, outcome = str(envelope.sender or ""), len(transaction.recipients), _sum(replies)
+    # Hot path: the logger takes 100 us to put six fields into a sentence, and next to nothing for one that is ready.
     session.log.info(
-        "message {trace_id} from <{sender}> by {peer} to {recipients} recipients, {size} octets: {outcome}",
+        "{sentence}",
+        sentence=f"message {envelope.trace_id} from <{sender}> by {session.caller} to {count} recipients,"
+        f" {transaction.size} octets: {outcome}",
         trace_id=envelope.trace_id,
-        sender=str(envelope.sender or ""),
+        sender=sender,
         peer=session.caller,
         login=session.peer.login,
-        recipients=len(transaction.recipients),
+        recipients=count,
         size=transaction.size,
-        outcome=_sum(replies),
+        outcome=outcome,
     )
     if session.is_gone:
         session.log.info("{peer} left before it heard of {trace_id}", peer=session.caller, trace_id=envelope.trace_id)
 
 
 def _sum(replies: tuple[Reply, ...]) -> str:
+    if len(replies) == 1:
+        return f"{replies[0].code} {replies[0].enhanced}"
     told = dict.fromkeys(f"{one.code} {one.enhanced}" for one in replies)
     return ", ".join(told)
