@@ -33,6 +33,8 @@ T = TypeVar("T")
 _LARGE = 64 * 1024
 _REMEMBERED = 10_000
 _LONGEST = 1024
+LOOK_AGAIN = 0.5
+"""Seconds after which the file is looked at again before a known name counts as a user; a login always looks."""
 
 
 @implementer(IPasswords, ICredentialsChecker, IScramKeys)
@@ -66,6 +68,7 @@ class PasswordFile:
         self._right: OrderedDict[bytes, float] = OrderedDict()
         self._decoy = ""
         self._seen = _looks(path)
+        self._looked_at = 0.0
         self._records = Records()
         try:
             self._take(read(path))
@@ -102,8 +105,13 @@ class PasswordFile:
         return sorted(self._records.users)
 
     async def is_user(self, name: str) -> bool:
-        """Whether that account may log in: what `accounts.Directory` asks."""
-        await self._refresh()
+        """Whether that account may log in: what `accounts.Directory` asks. One who was removed a moment ago may still
+        count as one."""
+        # Hot path, at each RCPT: for those who are known the file is looked at only now and then.
+        now = self._reactor.seconds()
+        if name not in self._records.users or not 0 <= now - self._looked_at < LOOK_AGAIN:
+            await self._refresh()
+            self._looked_at = now
         return name in self._records.users
 
     # --- ICredentialsChecker ---------------------------------------------------------------------------------------

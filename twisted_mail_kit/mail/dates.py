@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from twisted_mail_kit.mail.mimefields import without_comments
@@ -81,7 +82,12 @@ def _moment(year: int, month: bytes, day: int, hour: int, minute: int, second: i
 
 def format_date(seconds: float, offset_minutes: int = 0) -> bytes:
     """As in a Date field: ``Mon, 23 Nov 2026 07:00:00 +0000``; `offset_minutes` is what the clock is ahead of UTC."""
-    moment = _calendar(seconds // 1 + offset_minutes * 60)
+    return _format_date(seconds // 1, offset_minutes)
+
+
+@lru_cache(maxsize=16)  # many messages come within a second
+def _format_date(seconds: float, offset_minutes: int) -> bytes:
+    moment = _calendar(seconds + offset_minutes * 60)
     return b"%b, %d %b %04d %02d:%02d:%02d %b" % (
         _DAYS[moment.weekday()],
         moment.day,

@@ -58,6 +58,16 @@ class Message(NamedTuple):
     """What came with `Add`, octet for octet. See `twisted_mail_kit.mail.summary`."""
 
 
+class Listing(NamedTuple):
+    """What lists of messages are made of, a column each, in step with each other; ascending by UID."""
+
+    uids: Sequence[int]
+    flags: Sequence[frozenset[str]]
+    modseqs: Sequence[int]
+    sizes: Sequence[int]
+    internal_dates: Sequence[int]
+
+
 class Removal(NamedTuple):
     """The tombstone of a message that is no longer in a mailbox (RFC 7162 VANISHED)."""
 

@@ -58,12 +58,13 @@ class Headers:
 
     def get(self, name: bytes) -> bytes | None:
         """The first field of that name, in any case: unfolded, without space around it. None: there is none."""
-        values = self._index().get(name.lower())
-        return unfold(values[0]).strip() if values else None
+        values = (self._values or self._index()).get(name.lower())
+        return _on_one_line(values[0]) if values else None
 
     def all(self, name: bytes) -> list[bytes]:
         """The fields of that name, in order: unfolded, without space around them."""
-        return [unfold(value).strip() for value in self._index().get(name.lower(), ())]
+        values = (self._values or self._index()).get(name.lower())
+        return [_on_one_line(value) for value in values] if values else []
 
     @property
     def is_cut(self) -> bool:
@@ -103,6 +104,14 @@ class Headers:
         pairs = [(found[1], found[2]) for found in islice(_VALUE.finditer(self.octets), most + 1)]
         self._is_cut = len(pairs) > most
         return pairs[:most]
+
+
+def _on_one_line(value: bytes) -> bytes:
+    """Unfolded, without space around it. Hot path: most fields are on one line, and end in CR."""
+    value = value.strip()
+    if b"\n" in value or b"\r" in value or b"\0" in value:
+        return unfold(value).strip()
+    return value
 
 
 def select_fields(header_octets: bytes, names: Sequence[bytes], exclude: bool = False) -> bytes:

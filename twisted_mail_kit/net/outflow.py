@@ -6,13 +6,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITransport
+from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import ConnectionEnded
-
-
-_SOCKET = ("writeSomeData", "TLS", "connected", "disconnecting", "dataBuffer", "_tempDataBuffer", "_writeDisconnected")
-"""What tells a plain socket of Twisted's from a wrapper (TLS, the PROXY protocol, a test's)."""
 
 
 @implementer(IPushProducer)
@@ -28,7 +25,8 @@ class Outflow:
     def __init__(self, transport: ITransport, clock: IReactorTime, patience: float = 300.0) -> None:
         self.octets_out = 0
         self._transport: Any = transport
-        self._is_socket = all(hasattr(transport, name) for name in _SOCKET)
+        # By its class: a wrapper (TLS, the PROXY protocol) answers to the names of what it wraps.
+        self._is_socket = isinstance(transport, Connection)
         self._clock = clock
         self._patience = patience
         self._gathered: list[bytes] = []
@@ -68,7 +66,7 @@ class Outflow:
         """
         transport = self._transport
         if (
-            transport.TLS
+            transport.TLS  # begun by STARTTLS
             or transport.dataBuffer
             or transport._tempDataBuffer
             or transport._writeDisconnected
