@@ -1,4 +1,4 @@
-"""`python -m bench [receive] [fetch] [idle] [relay] [queue]`: measures, beside peers, and prints tables."""
+"""`python -m bench [receive] [fetch] [idle] [relay] [queue] [workers] [scale]`: measures, and prints tables."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from bench.load import send
 from bench.queued import queue
 from bench.relaying import relay
+from bench.scale import scale
 from bench.servers import Aiosmtpd, Ours, cpu_seconds, memory
 from bench.workers import workers
 
@@ -147,6 +148,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "relay": relay,
     "queue": queue,
     "workers": workers,
+    "scale": scale,
 }
 
 

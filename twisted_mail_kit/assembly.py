@@ -18,12 +18,14 @@ from twisted_mail_kit.config import Chosen, Config, load
 from twisted_mail_kit.control.fsck_verbs import fsck_verbs
 from twisted_mail_kit.control.place import SOCKET
 from twisted_mail_kit.control.server import Control
+from twisted_mail_kit.control.store_verbs import store_verbs
 from twisted_mail_kit.control.verbs import queue_verbs
 from twisted_mail_kit.delivery.dkimkeys import load_keys
 from twisted_mail_kit.errors import ConfigurationError, MailError
 from twisted_mail_kit.fittings import Fittings, make_state_dir
 from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMailStore, IPasswords, ISpool
 from twisted_mail_kit.kit import Listener, MailKit, parse_endpoint
+from twisted_mail_kit.net.blocking import adapted
 from twisted_mail_kit.net.tls import Certificates
 from twisted_mail_kit.outgoing import Outgoing, OutgoingSettings
 from twisted_mail_kit.plugin import Context, find
@@ -80,6 +82,7 @@ class Configured:
         self.kit.reread = self._reread
         self.kit.refitted = self._refitted
         verbs = {**(queue_verbs(self.outgoing.desk) if self.outgoing is not None else {}), **fsck_verbs(store)}
+        verbs |= store_verbs(store, config.tables.state)
         self.control = Control(config.tables.state / SOCKET, reactor, verbs)
         self._next: tuple[Config, OutgoingSettings] | None = None
 
@@ -229,7 +232,7 @@ def make_part(config: Config, chosen: Chosen, context: Context, door: Any) -> An
         raise ConfigurationError([f"{where}: {problem}"]) from problem
     if door is not Interface and not door.providedBy(part):
         raise ConfigurationError([f"{where}: what it makes does not provide {door.__name__}"])
-    return part
+    return adapted(part, context.reactor)
 
 
 def check_configuration(path: Path) -> list[str]:

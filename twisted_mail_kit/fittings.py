@@ -31,6 +31,7 @@ from twisted_mail_kit.interfaces import (
     IPasswords,
     IReception,
 )
+from twisted_mail_kit.net.blocking import release
 from twisted_mail_kit.net.factory import SessionFactory
 from twisted_mail_kit.pop3.factory import make_factory as make_pop3
 from twisted_mail_kit.pop3.settings import POP3Settings
@@ -123,6 +124,8 @@ class Parts:
         for checker in self.fittings.auth:
             if isinstance(checker, PasswordFile):
                 checker.close()
+        for part in (*self.fittings.auth, self.fittings.accounts, *self.fittings.checks, self.fittings.outbound):
+            release(part)
 
     def _login(self, service: str) -> IAuthenticator:
         if self.authenticator is None:

@@ -25,6 +25,7 @@ from zope.interface import implementer
 from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.fittings import Fittings, KitSettings, Parts
 from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMailStore, IOutgoing
+from twisted_mail_kit.net.blocking import adapted
 from twisted_mail_kit.net.factory import SessionFactory
 from twisted_mail_kit.net.proxied import ProxiedFactory
 from twisted_mail_kit.stores.feed import Feed
@@ -105,15 +106,16 @@ class MailKit(Service):
             from twisted.internet import reactor
         self.reactor = reactor
         self.setName("mailkit")  # type: ignore[no-untyped-call]
-        self.store = store
+        self.store = store = adapted(store, reactor)
         self.feed = Feed(store, reactor)
+        checkers = (auth,) if ICredentialsChecker.providedBy(auth) else tuple(auth)
         self.fittings = Fittings(
             hostname=hostname,
             domains=tuple(domains),
-            auth=(auth,) if ICredentialsChecker.providedBy(auth) else tuple(auth),
-            accounts=accounts,
-            checks=tuple(checks),
-            outbound=outbound,
+            auth=tuple(adapted(one, reactor) for one in checkers),
+            accounts=adapted(accounts, reactor),
+            checks=tuple(adapted(one, reactor) for one in checks),
+            outbound=adapted(outbound, reactor),
             certificates=certificates,
             settings=settings or KitSettings(),
             state_dir=state_dir,

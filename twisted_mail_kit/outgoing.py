@@ -16,6 +16,7 @@ from twisted_mail_kit.delivery.signing import Signing
 from twisted_mail_kit.fittings import spool_folder
 from twisted_mail_kit.interfaces import IDelivery, IDeliveryTarget, IOutgoing, IResolver, ISpool
 from twisted_mail_kit.mail.envelope import Envelope
+from twisted_mail_kit.net.blocking import adapted
 from twisted_mail_kit.net.dns.settings import ResolverSettings
 from twisted_mail_kit.net.resolver import Resolver
 from twisted_mail_kit.queue.desk import Desk
@@ -61,7 +62,7 @@ class Outgoing:
         self.reactor = reactor
         self.settings = settings = settings or OutgoingSettings()
         self.resolver: IResolver = resolver or Resolver(reactor, settings=settings.dns)
-        self.spool: ISpool = spool or SQLiteSpool(state_dir / "queue", reactor)
+        self.spool: ISpool = adapted(spool, reactor) if spool else SQLiteSpool(state_dir / "queue", reactor)
         self.relay = self._make_relay(settings)
         self.queue = Queue(self.spool, self.relay, reactor, settings.queue, hostname=hostname)
         self.desk = Desk(self.spool, self.queue)

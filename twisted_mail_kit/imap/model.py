@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
 
 from twisted_mail_kit.errors import MailboxNotFound, StateTooOld
 from twisted_mail_kit.imap.wire import responses
-from twisted_mail_kit.interfaces import IAccount
-from twisted_mail_kit.mail.facts import Mailbox, Message
+from twisted_mail_kit.interfaces import IAccount, IListing
+from twisted_mail_kit.mail.facts import Listing, Mailbox, Message
 
 if TYPE_CHECKING:
     from twisted_mail_kit.imap.view import View
@@ -26,10 +26,14 @@ Watch = Callable[[IAccount, Callable[[int], None]], Callable[[], None]]
 """``watch(account, heard)``: call ``heard(modseq)`` after each change of the account; returns what ends the watch."""
 
 _PAGE = 1000
+_LISTED = 2000
 _LONGEST_LOG = 16_384
 
 Facts = tuple[int, int, int, int, int]
 """UID, number of the flag set, modseq, size, internal date."""
+
+
+_NOTHING = Listing((), (), (), (), ())
 
 
 class Idler(Protocol):
@@ -114,22 +118,40 @@ class OpenMailbox:
 
     async def _read_all(self) -> None:
         modseq = await self.account.state()
-        rows: list[Facts] = []
-        after = 0
+        uids, flag_ids, modseqs = array("I"), array(self.flag_ids.typecode), array("Q")
+        sizes, dates = array("Q"), array("q")
+        # Packed as it comes: of a million messages no more than a page is ever there as objects.
         while True:
-            page = await self.account.messages(self.mailbox.id, after=after, limit=_PAGE)
-            rows.extend(map(self._facts, page))
-            if len(page) < _PAGE:
+            page, is_last = await self._listing(uids[-1] if uids else 0)
+            ids = self._flags_ids(page.flags)
+            if self.flag_ids.typecode != flag_ids.typecode:
+                flag_ids = array(self.flag_ids.typecode, flag_ids)
+            uids.extend(page.uids)
+            flag_ids.extend(ids)
+            modseqs.extend(page.modseqs)
+            sizes.extend(page.sizes)
+            dates.extend(page.internal_dates)
+            if is_last:
                 break
-            after = page[-1].uid
         if self.modseq < 0:
-            self._set(rows)
+            self.uids, self.flag_ids, self.modseqs, self.sizes, self.dates = uids, flag_ids, modseqs, sizes, dates
         else:
-            present = {row[0] for row in rows}
-            self._merge(rows, [uid for uid in self.uids if uid not in present])
+            present = set(uids)
+            gone = [uid for uid in self.uids if uid not in present]
+            self._merge(zip(uids, flag_ids, modseqs, sizes, dates, strict=True), gone)
         self.modseq = modseq
         # Pages are not one moment: what moved meanwhile is among the changes since before the first of them.
         await self._read_changes()
+
+    async def _listing(self, after: int) -> tuple[Listing, bool]:
+        """A page of what the store has, and whether it is the last."""
+        account, mailbox_id = self.account, self.mailbox.id
+        if IListing.providedBy(account):
+            listing = await cast(Any, account).listing(mailbox_id, after, _LISTED)
+            return listing, len(listing.uids) < _LISTED
+        page = await account.messages(mailbox_id, after=after, limit=_PAGE)
+        rows = [(row.uid, row.flags, row.modseq, row.size, row.internal_date) for row in page]
+        return Listing(*zip(*rows, strict=True)) if rows else _NOTHING, len(rows) < _PAGE
 
     async def _read_changes(self) -> None:
         # All pages are gathered before any is put in: a message whose flags were set after it came stands in a later
@@ -151,6 +173,12 @@ class OpenMailbox:
                 break
         self._merge(rows, removed)
         self.modseq = since
+
+    def _flags_ids(self, flags: Sequence[frozenset[str]]) -> list[int]:
+        for new in set(flags) - self._id_of_flags.keys():
+            self.flags_id(new)
+        known = self._id_of_flags
+        return [known[one] for one in flags]
 
     def _facts(self, row: Message) -> Facts:
         flags_id = self._id_of_flags.get(row.flags)
@@ -174,16 +202,6 @@ class OpenMailbox:
                 if not flag.startswith("\\"):
                     self.keywords.setdefault(flag)
         return number
-
-    def _set(self, rows: list[Facts]) -> None:
-        if not rows:
-            return
-        uids, flag_ids, modseqs, sizes, dates = zip(*rows, strict=True)
-        self.uids = array("I", uids)
-        self.flag_ids = array(self.flag_ids.typecode, flag_ids)
-        self.modseqs = array("Q", modseqs)
-        self.sizes = array("Q", sizes)
-        self.dates = array("q", dates)
 
     def _merge(self, rows: Iterable[Facts], removed: Iterable[int]) -> None:
         newest: dict[int, Facts] = {}

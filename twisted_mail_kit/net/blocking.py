@@ -35,7 +35,7 @@ from twisted_mail_kit.interfaces import IBlobWriter, IPasswords, IReceivedMessag
 
 T = TypeVar("T")
 
-AT_ONCE = frozenset({"watch_changes", "destination_of", "mechanisms", "decoy_keys"})
+AT_ONCE = frozenset({"watch_changes", "destination_of", "mechanisms", "decoy_keys", "read_elsewhere", "start"})
 """Methods of doors that answer at once, in the reactor thread, and must not wait for anything."""
 GIVES = frozenset({"open_account", "begin"})
 """Methods that give another part, which is called in the same threads."""
@@ -114,7 +114,7 @@ class Adapted:
 
 
 def _given(part: Any, threads: _Threads, turn: _Turn | None) -> Any:
-    """An account or a delivery that came out of a part in threads. One that is written with coroutines stays as it is."""
+    """An account or a delivery, to be called in the same threads; one that is written with coroutines as it is."""
     work = getattr(part, "apply", None) or getattr(part, "commit", None)
     return part if inspect.iscoroutinefunction(work) else Adapted(part, threads, turn)
 

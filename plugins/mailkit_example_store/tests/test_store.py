@@ -1,7 +1,10 @@
-"""The example store keeps every promise of a store."""
+"""The store keeps every promise of a store."""
 
 from mailkit_example_store.store import ExampleStore
 
 from twisted_mail_kit.testing.contracts import mail_store_contract
 
 TestExampleStore = mail_store_contract(ExampleStore, persistent=True)
+# It can do 200 MB and 100,000, in a minute.
+TestExampleStore.large = 50_000_000
+TestExampleStore.many = 10_000

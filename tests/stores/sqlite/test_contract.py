@@ -9,7 +9,8 @@ from typing import Any
 from twisted.internet import reactor
 
 from twisted_mail_kit.stores.sqlite import SQLiteSettings, SQLiteStore
-from twisted_mail_kit.testing.contracts import MailStoreContract
+from twisted_mail_kit.stores.sqlite.restore import restore
+from twisted_mail_kit.testing.contracts import LEVELS, MailStoreContract
 
 
 class LaterReactor:
@@ -37,10 +38,16 @@ class TestSQLiteStore(MailStoreContract):
         store._reactor.later += seconds
         await store.keep_house()
 
+    def restore(self, directory: Path) -> SQLiteStore:
+        there = directory.with_name(f"{directory.name} restored")
+        restore(directory, there)
+        return SQLiteStore(there, reactor)
+
 
 class TestSmallPieces(MailStoreContract):
     """All messages but the smallest have files of their own, and segments are short."""
 
+    levels = [level for level in LEVELS if level not in ("streaming", "processes")]
     persistent = True
     crashes = 80
     power_cuts = 60

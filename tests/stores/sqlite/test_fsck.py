@@ -123,7 +123,7 @@ async def test_the_index_is_copied_before_it_is_touched(tmp_path: Path) -> None:
 async def test_a_broken_index_of_messages_is_made_anew(tmp_path: Path) -> None:
     kept = await fill(tmp_path)
     connection = sqlite3.connect(tmp_path / "index.sqlite")
-    (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'messages_modseq'").fetchone()
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'entries_modseq'").fetchone()
     connection.close()
     with (tmp_path / "index.sqlite").open("r+b") as file:
         file.seek(4096 * (page - 1))
@@ -170,3 +170,18 @@ async def test_salvage_writes_every_whole_message_without_an_index(tmp_path: Pat
     assert "00000001.log: 728 octets" in problem
     with pytest.raises(ConfigurationError, match="not empty"):
         salvage(tmp_path / "store", tmp_path / "saved")
+
+
+@pytest.mark.parametrize("table", ["facts", "entries"])
+async def test_half_a_message_is_no_message(tmp_path: Path, table: str) -> None:
+    kept = await fill(tmp_path, 40)
+    with sqlite3.connect(tmp_path / "index.sqlite") as connection:
+        connection.execute("DROP TRIGGER entries_gone")
+        connection.execute(f"DELETE FROM {table} WHERE id = (SELECT max(id) FROM {table})")
+    connection.close()
+    assert check(tmp_path).problems
+    assert repair(tmp_path).counts["problems left"] == 0
+    store = SQLiteStore(tmp_path, reactor)
+    there, _ = await read_all(store)
+    assert len(there) == len(kept) - 1
+    await store.close()

@@ -159,8 +159,11 @@ async def test_what_nobody_has_any_more_leaves_the_disk(tmp_path: Path) -> None:
     await account.apply([Remove(box, [row.uid for row in await account.messages(box)][1:])])
     await account.apply([DeleteMailbox(other)])
     await store.keep_house()
-    await deferLater(reactor, 0.01)
-    await store.keep_house()
+    for _ in range(100):  # a segment that is just being looked at stays until the next round
+        await deferLater(reactor, 0.01)
+        await store.keep_house()
+        if len(list((tmp_path / "segments").iterdir())) <= 2:
+            break
     assert not list((tmp_path / "large").rglob("*.blob"))
     # The kept message's segment, and the one that is written to.
     assert len(list((tmp_path / "segments").iterdir())) <= 2

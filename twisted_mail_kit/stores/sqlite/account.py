@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import BlobNotFound, Unavailable
-from twisted_mail_kit.interfaces import IAccount
-from twisted_mail_kit.mail.facts import Applied, Changes, Mailbox, Message
+from twisted_mail_kit.interfaces import IAccount, IListing
+from twisted_mail_kit.mail.facts import Applied, Changes, Listing, Mailbox, Message
 from twisted_mail_kit.mail.operations import Add, Operation
 from twisted_mail_kit.stores.sqlite import rows
 from twisted_mail_kit.stores.sqlite.blobs import BlobWriter, Pending
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from twisted_mail_kit.stores.sqlite.store import SQLiteStore
 
 
-@implementer(IAccount)
+@implementer(IAccount, IListing)
 class SQLiteAccount:
     """A name and a number; all else is in the index."""
 
@@ -59,6 +59,15 @@ class SQLiteAccount:
             elif min(limit, total) <= SHORT:
                 return reader.messages(mailbox, None, after, limit)
         return await self._many(mailbox, uids, after, limit)
+
+    async def listing(self, mailbox_id: str, after: int = 0, limit: int = 10_000) -> Listing:
+        """See IListing."""
+        with self._store.asking() as reader:
+            mailbox, total = reader.total(self._number, mailbox_id)
+            after = min(max(after, 0), rows.UID_LIMIT)
+            if min(limit, total) <= SHORT:
+                return reader.listing(mailbox, after, max(limit, 0))
+        return await self._store.ask_elsewhere(lambda reader: reader.listing(mailbox, after, limit))
 
     async def _many(self, mailbox: int, uids: Sequence[int] | None, after: int, limit: int) -> list[Message]:
         if uids is None:

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from twisted_mail_kit.errors import AccountNotFound
+from twisted_mail_kit.stores.sqlite import rows
 from twisted_mail_kit.stores.sqlite.segments import SegmentLog
 
 
@@ -46,7 +47,7 @@ class MailboxRow:
 class Insert:
     """An INSERT of many rows at once: each statement costs a hand-over between threads, so fewer are better."""
 
-    SIZES = (64, 8, 1)
+    SIZES = (64, 32, 16, 8, 4, 2, 1)
 
     def __init__(self, head: str, values: str, tail: str = "") -> None:
         self._sql = {size: f"{head} VALUES {', '.join([values] * size)} {tail}" for size in self.SIZES}
@@ -61,7 +62,8 @@ class Insert:
                 start, left = start + size, left - size
 
 
-INSERT_MESSAGES = Insert("INSERT INTO messages", "(?,?,?,?,?,?,?,?,?,?,?,?)")
+INSERT_ENTRIES = Insert("INSERT INTO entries", "(?,?,?,?,?,?)")
+INSERT_FACTS = Insert("INSERT INTO facts", "(?,?,?,?,?,?,?)")
 INSERT_BLOBS = Insert(
     "INSERT INTO blobs",
     "(?,?,?,?,?,1,NULL)",
@@ -83,7 +85,8 @@ class Batch:
         self.seconds = seconds
         self.now = 0
         self.secret: bytes = self.execute("SELECT value FROM store WHERE key = 'secret'").fetchone()[0]
-        self.new_messages: list[tuple[Any, ...]] = []
+        self.new_entries: list[tuple[Any, ...]] = []
+        self.new_facts: list[tuple[Any, ...]] = []
         self.new_blobs: list[tuple[Any, ...]] = []
         self.new_tokens: dict[bytes, str] = {}
         """Answers that this batch has given."""
@@ -133,7 +136,8 @@ class Batch:
     def rollback(self) -> None:
         """Nothing of this batch ever was."""
         self.forget()
-        self.new_messages.clear()
+        self.new_entries.clear()
+        self.new_facts.clear()
         self.new_blobs.clear()
         self._unflushed_tokens.clear()
         self.new_tokens = {}
@@ -145,7 +149,8 @@ class Batch:
 
     def undo(self, account: int | None, changed: dict[str, int], key: bytes) -> None:
         """Nothing since the savepoint ever was; before it, `flush` was called."""
-        self.new_messages.clear()
+        self.new_entries.clear()
+        self.new_facts.clear()
         self.new_blobs.clear()
         self._unflushed_tokens.clear()
         self.new_tokens.pop(key, None)
@@ -156,9 +161,11 @@ class Batch:
 
     def flush(self) -> None:
         """Write the rows that have gathered."""
-        if self.new_messages:
-            INSERT_MESSAGES.run(self.connection, self.new_messages)
-            self.new_messages.clear()
+        if self.new_entries:
+            INSERT_ENTRIES.run(self.connection, self.new_entries)
+            self.new_entries.clear()
+            INSERT_FACTS.run(self.connection, self.new_facts)
+            self.new_facts.clear()
         if self.new_blobs:
             INSERT_BLOBS.run(self.connection, self.new_blobs)
             self.new_blobs.clear()
@@ -228,13 +235,12 @@ class Batch:
 
     def known_tokens(self, keys: list[bytes], days: int) -> dict[bytes, str]:
         """The answers that were given to those of these tokens that were seen within that many days."""
-        today = self.now // 86400
-        # A clock that was set back finds tokens of tomorrow.
-        recent = ",".join(str(day) for day in range(today - days - 1, today + 2))
+        recent = ",".join(map(str, rows.token_periods(self.now, days)))
         found: dict[bytes, str] = {}
         for start in range(0, len(keys), 64):
             some = keys[start : start + 64]
-            some += [some[-1]] * ((1 if len(some) == 1 else 64) - len(some))
+            # Few different statements: sqlite3 keeps them prepared.
+            some += [some[-1]] * (next(size for size in (1, 4, 16, 64) if size >= len(some)) - len(some))
             marks = ",".join("?" * len(some))
             found.update(
                 self.execute(f"SELECT key, answer FROM tokens WHERE day IN ({recent}) AND key IN ({marks})", some)
@@ -244,4 +250,4 @@ class Batch:
     def keep_token(self, key: bytes, answer: str) -> None:
         """Remember what was answered."""
         self.new_tokens[key] = answer
-        self._unflushed_tokens.append((self.now // 86400, key, answer))
+        self._unflushed_tokens.append((rows.token_period(self.now // 86400), key, answer))

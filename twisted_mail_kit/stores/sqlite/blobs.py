@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ class Workroom:
         """Let go of what nobody has asked for within the hour."""
         # Twice the time: an `apply` that found it in the last moment may still be at work.
         limit = self._seconds() - 2 * PATIENCE
-        for pending in list(self.pending.values())[:2] if self.pending else ():
+        for pending in list(islice(self.pending.values(), 2)):
             if pending.time > limit:
                 break
             self.written(pending)

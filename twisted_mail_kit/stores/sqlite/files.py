@@ -23,6 +23,10 @@ class Files:
         """An existing file, for reading."""
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
+    def reopen(self, path: Path) -> int:
+        """A file to go on writing to, for reading too; made where it is missing."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
     def close(self, fd: int) -> None:
         """Let go of it; says nothing about what is on the disk."""
         os.close(fd)
@@ -62,6 +66,14 @@ class Files:
         """Octets in the file."""
         return os.fstat(fd).st_size
 
+    def is_removed(self, fd: int) -> bool:
+        """Nobody can open it any more: its room is given back when the last descriptor is closed."""
+        return os.fstat(fd).st_nlink == 0
+
+    def rename(self, path: Path, to: Path) -> None:
+        """In the place of what had that name before; durable after `sync_directory`."""
+        path.replace(to)
+
     def remove(self, path: Path) -> None:
         """The name is gone; whoever has the file open may go on reading."""
         path.unlink(missing_ok=True)
@@ -75,13 +87,17 @@ class Files:
         self.sync_directory(path.parent)
         self._durable.add(path)
 
-    def lock(self, fd: int) -> bool:
-        """Take the file for this process until it is closed; False: another one has it."""
+    def lock(self, fd: int, is_shared: bool = False) -> bool:
+        """Take the file (or directory) until it is closed; False: another one has it."""
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
+
+    def unlock(self, fd: int) -> None:
+        """Others may have it, though it stays open."""
+        fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def write_all(files: Files, fd: int, octets: bytes, offset: int) -> None:

@@ -85,7 +85,7 @@ class Checker:
             raise Unavailable(f"{self._index}: {error}") from error
         with closing(connection):
             try:
-                schema.see_that_it_is_ours(connection, self._index)
+                schema.see_that_it_is_todays(connection, self._index)
             except sqlite3.OperationalError as error:
                 raise schema.trouble(self._index, error) from error
             except sqlite3.DatabaseError as error:
@@ -146,7 +146,9 @@ class Checker:
             "CREATE TEMP TABLE told (mailbox INTEGER PRIMARY KEY, account, total, unseen, size, uid, modseq, email)"
         )
         connection.execute(
-            "CREATE TEMP TABLE used (blob, account, times, low, high, PRIMARY KEY (blob, account)) WITHOUT ROWID"
+            # Of the same type as in `blobs`: SQLite looks nothing up in a key of another one, and reads all of it.
+            "CREATE TEMP TABLE used (blob INTEGER, account INTEGER, times, low, high, PRIMARY KEY (blob, account))"
+            " WITHOUT ROWID"
         )
         now: list[Any] = []
         for page in self._pages(connection, f"SELECT account, {rows.MESSAGE} FROM messages ORDER BY id"):

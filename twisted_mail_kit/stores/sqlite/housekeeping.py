@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.logger import Logger
 
+from twisted_mail_kit.stores.sqlite import rows
 from twisted_mail_kit.stores.sqlite.batch import Batch
+from twisted_mail_kit.stores.sqlite.blobs import PATIENCE
 from twisted_mail_kit.stores.sqlite.files import Files, OpenFile
+from twisted_mail_kit.stores.sqlite.hold import is_held, may_remove
 from twisted_mail_kit.stores.sqlite.operations import refer
 from twisted_mail_kit.stores.sqlite.segments import LARGE, Mistrusted, large_path, segment_path
 from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
@@ -15,7 +20,14 @@ from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
 AT_ONCE = 1000
 """Rows a transaction, so that nobody waits for long."""
 ORPHANED = 3 * 3600.0
-"""Seconds after which a large blob's file that the index does not know is nobody's."""
+"""Seconds after which a file that the index does not know is nobody's."""
+
+MILLISECONDS = 0.005
+"""Seconds between two looks at whether another process has removed its files."""
+
+
+def _nobody(segments: set[int]) -> None:
+    """Nobody wants to know."""
 
 
 class Housekeeping:
@@ -23,32 +35,67 @@ class Housekeeping:
 
     log = Logger()
 
-    def __init__(self, root: Path, files: Files, settings: SQLiteSettings) -> None:
+    def __init__(
+        self, root: Path, files: Files, settings: SQLiteSettings, kept: Callable[[set[int]], None] = _nobody
+    ) -> None:
+        self.files_freed = self.octets_freed = 0
+        """What has been removed since the store was opened."""
+        self.is_held = False
+        """No file could be removed the last time: somebody makes a backup."""
+        self.emptied: set[int] = set()
+        """Segments that compaction has emptied, and that are to be removed."""
         self._root = root
         self._files = files
         self._settings = settings
+        self._kept = kept
+        """Is told the segments in which something has died."""
+        self._died_in: set[int] = set()
         self._looked_at = 0
         """The last segment that was looked at."""
         self._directory = 0
 
     def tidy(self, batch: Batch) -> bool:
         """Do a little; answers whether there is more to do at once."""
+        # Until we are done: no backup begins between the commit and the removal. While one runs, files stay.
+        right = may_remove(self._root, self._files)
+        self.is_held = right is None and is_held(self._root, self._files)
+        dead: list[Path] = []
+        more_dead = False
+        segments: list[int] = []
         batch.begin()
         more = self._empty_graves(batch)
         more |= self._forget_removals(batch)
         more |= self._forget_tokens(batch)
-        dead, more_dead = self._forget_blobs(batch)
-        more |= more_dead
-        segments = self._empty_segments(batch)
+        if right is not None:
+            dead, more_dead = self._forget_blobs(batch)
+            segments = self._empty_segments(batch)
+            more_dead |= bool(self.emptied)
         batch.commit()
+        # Only now: what the index still knows has to be there.
+        for path in (*dead, *(segment_path(self._root, segment) for segment in segments)):
+            self._remove(path)
+        if right is not None:
+            self._remove_orphans(batch)
+        elif not self.is_held:
+            more = True  # another process is at it, for some milliseconds
+            time.sleep(MILLISECONDS)
+        more |= more_dead
+        if not more:
+            died_in, self._died_in = self._died_in, set()
+            self._kept(died_in)
+        return more
+
+    def _remove(self, path: Path) -> None:
         try:
-            # Only now: what the index still knows has to be there.
-            for path in (*dead, *segments):
-                self._files.remove(path)
+            size = path.stat().st_size
+            self._files.remove(path)
+        except FileNotFoundError:
+            pass
         except OSError as error:
             self.log.warn("mail store: {path} could not be removed: {error}", path=str(path), error=str(error))
-        self._remove_orphans(batch)
-        return more
+        else:
+            self.files_freed += 1
+            self.octets_freed += size
 
     def _empty_graves(self, batch: Batch) -> bool:
         row = batch.execute("SELECT mailbox, account FROM graves LIMIT 1").fetchone()
@@ -60,7 +107,7 @@ class Housekeeping:
             (mailbox << 32, mailbox + 1 << 32, AT_ONCE),
         ).fetchall()
         if found:
-            batch.executemany("DELETE FROM messages WHERE id = ?", [(id,) for id, _ in found])
+            batch.executemany("DELETE FROM entries WHERE id = ?", [(id,) for id, _ in found])
             refer(batch, ((blob_id, account) for _, blob_id in found), -1)
         else:
             batch.execute("DELETE FROM graves WHERE mailbox = ?", (mailbox,))
@@ -92,7 +139,7 @@ class Housekeeping:
         return bool(found)
 
     def _forget_tokens(self, batch: Batch) -> bool:
-        last = batch.now // 86400 - self._settings.token_days - 1
+        last = rows.token_periods(batch.now, self._settings.token_days)[0]
         found = batch.execute("SELECT day, key FROM tokens WHERE day < ? LIMIT ?", (last, AT_ONCE)).fetchall()
         batch.executemany("DELETE FROM tokens WHERE day = ? AND key = ?", found)
         return len(found) == AT_ONCE
@@ -103,6 +150,7 @@ class Housekeeping:
             (batch.now - int(self._settings.blob_grace), AT_ONCE),
         ).fetchall()
         batch.executemany("DELETE FROM blobs WHERE blob = ? AND account = ?", [row[:2] for row in found])
+        self._died_in.update(row[2] for row in found)
         dead = [
             large_path(self._root, blob)
             for blob in {row[0] for row in found if row[2] == LARGE}
@@ -110,23 +158,33 @@ class Housekeeping:
         ]
         return dead, len(found) == AT_ONCE
 
-    def _empty_segments(self, batch: Batch) -> list[Path]:
+    def _empty_segments(self, batch: Batch) -> list[int]:
         """Segments in which nothing lives any more, and nothing that was committed within the hour can."""
         found = batch.execute(
             "SELECT id, low, high, closed FROM segments WHERE id > ? ORDER BY id LIMIT 100", (self._looked_at,)
         ).fetchall()
         self._looked_at = found[-1][0] if len(found) == 100 else 0
+        known = {row[0] for row in found}
+        for segment in list(self.emptied - known)[:100]:
+            self.emptied.discard(segment)
+            found += batch.execute("SELECT id, low, high, closed FROM segments WHERE id = ?", (segment,)).fetchall()
+        self.emptied -= known
         empty = []
         for segment, low, high, closed in found:
-            if not closed or closed > batch.now - max(int(self._settings.blob_grace), 0):
+            if not self.is_quiet(closed, batch.now):
                 continue
             alive = batch.execute(
                 "SELECT 1 FROM blobs WHERE blob BETWEEN ? AND ? AND segment = ? LIMIT 1", (low, high, segment)
             ).fetchone()
             if alive is None and self._is_free(segment):
                 batch.execute("DELETE FROM segments WHERE id = ?", (segment,))
-                empty.append(segment_path(self._root, segment))
+                empty.append(segment)
         return empty
+
+    def is_quiet(self, closed: int, now: float) -> bool:
+        """Whether all blobs of a segment that was closed then have been referred to by now, or never will be."""
+        grace = self._settings.blob_grace
+        return 0 < closed <= now - (max(int(grace), int(PATIENCE)) if grace >= 0 else 0)
 
     def _is_free(self, segment: int) -> bool:
         """No process writes to it."""
@@ -139,22 +197,28 @@ class Housekeeping:
             return False
 
     def _remove_orphans(self, batch: Batch) -> None:
-        """Large blobs that were never finished, or never referred to; one directory of 256 at a time."""
+        """Large blobs that were never finished, or never referred to, one directory of 256 at a time; segments that
+        were given up just before a crash."""
         directory = self._root / "large" / f"{self._directory:02x}"
         self._directory = self._directory + 1 & 0xFF
-        if not directory.is_dir():
-            return
-        before = batch.seconds() - ORPHANED
         for path in directory.glob("*.blob"):
-            try:
-                number = int(path.stem, 16)
-                if path.stat().st_mtime > before:
-                    continue
-                if batch.execute("SELECT 1 FROM blobs WHERE blob = ? LIMIT 1", (number,)).fetchone():
-                    continue
+            self._remove_orphan(batch, path, "SELECT 1 FROM blobs WHERE blob = ? LIMIT 1", 16)
+        if not self._directory:
+            # The number of one that is newer than the index tells of an index that was put back from a copy.
+            sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'segments'"
+            (newest,) = batch.execute(sql).fetchone()
+            for path in (self._root / "segments").glob("*.log"):
+                if path.stem.isdecimal() and int(path.stem) <= newest and self._is_free(int(path.stem)):
+                    self._remove_orphan(batch, path, "SELECT 1 FROM segments WHERE id = ?", 10)
+
+    def _remove_orphan(self, batch: Batch, path: Path, known: str, base: int) -> None:
+        try:
+            if path.stat().st_mtime > batch.seconds() - ORPHANED:
+                return
+            if not batch.execute(known, (int(path.stem, base),)).fetchone():
                 self._files.remove(path)
-            except (OSError, ValueError):
-                continue
+        except (OSError, ValueError):
+            pass
 
 
 def recover(root: Path, files: Files, batch: Batch, log: Logger) -> None:

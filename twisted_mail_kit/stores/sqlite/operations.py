@@ -33,11 +33,12 @@ class Work:
         self.results: list[Result] = []
         self._created: dict[str, int] = {}
 
-    def is_simple(self, ops: Sequence[Operation]) -> bool:
-        """Whether these only put in new messages in a way that cannot fail halfway: then no savepoint is needed.
+    def run_adds(self, ops: Sequence[Operation]) -> bool:
+        """Do them, where they only put in new messages in a way that cannot fail halfway: no savepoint is needed then.
 
-        Raises MailboxNotFound.
+        Answers whether it did; otherwise nothing was done. Raises MailboxNotFound.
         """
+        seen: list[tuple[Add, MailboxRow, Location, rows.PackedFlags]] = []
         for op in ops:
             if type(op) is not Add or op.mailbox_id[:1] == "#":
                 return False
@@ -50,15 +51,22 @@ class Work:
                 return False
             if op.thread_id is not None and not (type(op.thread_id) is str and op.thread_id.isascii()):
                 return False
-            if self._mailbox(op.mailbox_id).uidnext + len(ops) > rows.UID_LIMIT:
+            box = self._mailbox(op.mailbox_id)
+            if box.uidnext + len(ops) > rows.UID_LIMIT:
                 return False
-            rows.pack_flags(op.flags)
+            seen.append((op, box, pending.location, rows.pack_flags(op.flags)))
+        for one in seen:
+            self.results.append(self._put(*one))
+        self._end()
         return True
 
     def run(self, ops: Sequence[Operation]) -> None:
         """Do them in order."""
         for op in ops:
             self.results.append(DO[type(op)](self, op))
+        self._end()
+
+    def _end(self) -> None:
         if self.is_changed:
             for box in self.touched:
                 box.modseq = self.modseq
@@ -120,30 +128,19 @@ class Work:
 
     def add(self, op: Add) -> Added:
         box = self._mailbox(op.mailbox_id)
-        location = self._location(op.blob_id)
+        return self._put(op, box, self._location(op.blob_id), rows.pack_flags(op.flags))
+
+    def _put(self, op: Add, box: MailboxRow, location: Location, flags: rows.PackedFlags) -> Added:
         batch, account = self.batch, self.account
         uid = self._next_uid(box)
         email_id = f"{account.id:x}-{account.emails:x}"
         account.emails += 1
-        flags = rows.pack_flags(op.flags)
         # SQLite would take text for octets and anything for a number: it is found out here.
         summary, internal_date = bytes(op.summary), int(op.internal_date)
-        batch.new_messages.append(
-            (
-                box.id << 32 | uid,
-                account.id,
-                email_id,
-                f"t{email_id}" if op.thread_id is None else op.thread_id,
-                op.blob_id,
-                location.size,
-                internal_date,
-                batch.now,
-                flags,
-                self.modseq,
-                self.modseq,
-                summary,
-            )
-        )
+        thread_id = f"t{email_id}" if op.thread_id is None else op.thread_id
+        id = box.id << 32 | uid
+        batch.new_entries.append((id, account.id, self.modseq, flags, location.size, internal_date))
+        batch.new_facts.append((id, email_id, thread_id, op.blob_id, batch.now, self.modseq, summary))
         batch.new_blobs.append((location.number, account.id, location.segment, location.offset, location.size))
         self._count(box, 1, location.size, flags)
         return Added(rows.mailbox_id(box.id), box.uidvalidity, uid, email_id)
@@ -151,16 +148,20 @@ class Work:
     def copy(self, op: Copy) -> Copied:
         there, here = self._mailbox(op.mailbox_id), self._mailbox(op.to_mailbox_id)
         found = self._rows("id, size, flags, blob_id", there, op.uids)
-        pairs, new = [], []
+        pairs, entries, facts = [], [], []
         for id, size, flags, _ in found:
             uid = self._next_uid(here)
+            new = here.id << 32 | uid
             pairs.append((id & 0xFFFFFFFF, uid))
-            new.append((here.id << 32 | uid, self.batch.now, self.modseq, self.modseq, id))
+            entries.append((new, self.modseq, id))
+            facts.append((new, self.batch.now, self.modseq, id))
             self._count(here, 1, size, flags)
-        self.batch.executemany(
-            "INSERT INTO messages SELECT ?, account, email_id, thread_id, blob_id, size, internal_date, ?, flags,"
-            " ?, ?, summary FROM messages WHERE id = ?",
-            new,
+        executemany = self.batch.executemany
+        executemany(
+            "INSERT INTO entries SELECT ?, account, ?, flags, size, internal_date FROM entries WHERE id = ?", entries
+        )
+        executemany(
+            "INSERT INTO facts SELECT ?, email_id, thread_id, blob_id, ?, ?, summary FROM facts WHERE id = ?", facts
         )
         self._refer((row[3] for row in found), 1)
         return Copied(rows.mailbox_id(here.id), here.uidvalidity, tuple(pairs))
@@ -168,14 +169,17 @@ class Work:
     def move(self, op: Move) -> Copied:
         there, here = self._mailbox(op.mailbox_id), self._mailbox(op.to_mailbox_id)
         found = self._rows("id, size, flags, email_id", there, op.uids)
-        pairs, new = [], []
+        pairs, entries, facts = [], [], []
         for id, size, flags, _ in found:
             uid = self._next_uid(here)
+            new = here.id << 32 | uid
             pairs.append((id & 0xFFFFFFFF, uid))
-            new.append((here.id << 32 | uid, self.batch.now, self.modseq, self.modseq, id))
+            entries.append((new, self.modseq, id))
+            facts.append((new, self.batch.now, self.modseq, id))
             self._count(there, -1, size, flags)
             self._count(here, 1, size, flags)
-        self.batch.executemany("UPDATE messages SET id = ?, saved_date = ?, modseq = ?, created = ? WHERE id = ?", new)
+        self.batch.executemany("UPDATE entries SET id = ?, modseq = ? WHERE id = ?", entries)
+        self.batch.executemany("UPDATE facts SET id = ?, saved_date = ?, created = ? WHERE id = ?", facts)
         self._bury([(row[0], row[3]) for row in found])
         return Copied(rows.mailbox_id(here.id), here.uidvalidity, tuple(pairs))
 
@@ -197,7 +201,7 @@ class Work:
                 changed.append(id & 0xFFFFFFFF)
                 new.append((after, self.modseq, id))
         if new:
-            self.batch.executemany("UPDATE messages SET flags = ?, modseq = ? WHERE id = ?", new)
+            self.batch.executemany("UPDATE entries SET flags = ?, modseq = ? WHERE id = ?", new)
             self._touch(box)
         return FlagsSet(tuple(changed), tuple(refused))
 
@@ -206,7 +210,7 @@ class Work:
         found = self._rows("id, size, flags, blob_id, email_id", box, op.uids)
         for _, size, flags, _, _ in found:
             self._count(box, -1, size, flags)
-        self.batch.executemany("DELETE FROM messages WHERE id = ?", [(row[0],) for row in found])
+        self.batch.executemany("DELETE FROM entries WHERE id = ?", [(row[0],) for row in found])
         self._refer((row[3] for row in found), -1)
         self._bury([(row[0], row[4]) for row in found])
         return Removed(tuple(row[0] & 0xFFFFFFFF for row in found))
@@ -239,7 +243,7 @@ class Work:
         return uid
 
     def _rows(self, columns: str, box: MailboxRow, uids: Sequence[int]) -> list[Any]:
-        if self.batch.new_messages:
+        if self.batch.new_entries:
             self.batch.flush()
         return by_uids(self.batch.connection, columns, box.id, uids)
 

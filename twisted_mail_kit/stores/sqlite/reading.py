@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted_mail_kit.errors import AccountNotFound, MailboxNotFound, StateTooOld
-from twisted_mail_kit.mail.facts import Changes, Mailbox, Message, Removal
+from twisted_mail_kit.mail.facts import Changes, Listing, Mailbox, Message, Removal
 from twisted_mail_kit.stores.sqlite import rows
 from twisted_mail_kit.stores.sqlite.segments import Location
 
@@ -15,9 +15,10 @@ SHORT = 300
 """So many rows are read in the reactor thread: under a millisecond."""
 
 # Messages of a mailbox that is gone may be there for a while, until housekeeping has taken them away.
-_MESSAGE_ALIVE = "EXISTS (SELECT 1 FROM mailboxes WHERE mailboxes.id = messages.id >> 32)"
+_MESSAGE_ALIVE = "EXISTS (SELECT 1 FROM mailboxes WHERE mailboxes.id = entries.id >> 32)"
 _REMOVAL_ALIVE = "(message & 0xFFFFFFFF = 0 OR EXISTS (SELECT 1 FROM mailboxes WHERE mailboxes.id = message >> 32))"
-_MESSAGES = "messages INDEXED BY messages_modseq"
+_ENTRIES = "entries INDEXED BY entries_modseq"
+_MESSAGES = f"{_ENTRIES} LEFT JOIN facts ON facts.id = entries.id"
 _LAST = (1 << 63) - 1
 
 
@@ -97,10 +98,19 @@ class Reader:
             return rows.messages(mailbox, found)
         return rows.messages(mailbox, by_uids(self.connection, rows.MESSAGE, mailbox, uids))
 
+    def listing(self, mailbox: int, after: int, limit: int) -> Listing:
+        """See IListing; `after` is a UID."""
+        base = mailbox << 32
+        found = self.execute(
+            f"SELECT {rows.LISTED} FROM entries WHERE id > ? AND id < ? ORDER BY id LIMIT ?",
+            (base + after, base + rows.UID_LIMIT, limit),
+        )
+        return rows.listing(mailbox, found.fetchall())
+
     def is_short(self, account: int, since: int) -> bool:
         """Whether little has changed since then."""
         count = 0
-        for table in ("messages", "removals"):
+        for table in ("entries", "removals"):
             count += self.execute(
                 f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE account = ? AND modseq > ? LIMIT ?)",
                 (account, since, SHORT),
@@ -134,11 +144,13 @@ class Reader:
                 f"SELECT {rows.MAILBOX} FROM mailboxes WHERE {where} AND modseq > ?", (number or account, since)
             )
         ]
-        where_message = f"account = ? AND modseq > ? AND modseq <= ? AND id BETWEEN ? AND ? AND {_MESSAGE_ALIVE}"
+        where_message = (
+            f"account = ? AND modseq > ? AND modseq <= ? AND entries.id BETWEEN ? AND ? AND {_MESSAGE_ALIVE}"
+        )
         where_removal = f"account = ? AND modseq > ? AND modseq <= ? AND message BETWEEN ? AND ? AND {_REMOVAL_ALIVE}"
         bounds = (account, since, modseq, low, high)
         modseqs = [box.modseq for box in mailboxes]
-        for table, where in ((_MESSAGES, where_message), ("removals", where_removal)):
+        for table, where in ((_ENTRIES, where_message), ("removals", where_removal)):
             sql = f"SELECT modseq FROM {table} WHERE {where} ORDER BY modseq LIMIT ?"
             modseqs += [row[0] for row in self.execute(sql, (*bounds, limit + 1))]
         modseqs.sort()
@@ -149,7 +161,7 @@ class Reader:
             if not self._is_more(modseqs, until, where_message, where_removal, bounds):
                 until = modseq
         bounds = (account, since, until, low, high)
-        found = self.execute(f"SELECT {rows.MESSAGE} FROM {_MESSAGES} WHERE {where_message}", bounds)
+        found = self.execute(f"SELECT entries.{rows.MESSAGE} FROM {_MESSAGES} WHERE {where_message}", bounds)
         messages = [rows.message(row) for row in found]
         messages.sort(key=_in_order)
         removed, gone = [], []
@@ -178,13 +190,14 @@ class Reader:
         later = (account, until, last, low, high)
         return any(
             self.execute(f"SELECT 1 FROM {table} WHERE {where} LIMIT 1", later).fetchone()
-            for table, where in ((_MESSAGES, messages), ("removals", removals))
+            for table, where in ((_ENTRIES, messages), ("removals", removals))
         )
 
-    def location(self, account: int, number: int) -> Location | None:
-        """Where a blob is, if the account may read it."""
+    def location(self, account: int | None, number: int) -> Location | None:
+        """Where a blob is, if the account may read it; None: if any may."""
         row = self.execute(
-            'SELECT blob, segment, "offset", size FROM blobs WHERE blob = ? AND account = ?', (number, account)
+            'SELECT blob, segment, "offset", size FROM blobs WHERE blob = ?1 AND (?2 IS NULL OR account = ?2) LIMIT 1',
+            (number, account),
         ).fetchone()
         return None if row is None else Location(*row)
 

@@ -120,6 +120,11 @@ def _rebuild(root: Path, copy: Path) -> list[str]:
                 if lost and table == "removals":
                     target.execute("UPDATE accounts SET forgotten = modseq")
                     told.append("mail programs will synchronise from the beginning")
+            # A message is both of its rows, or none.
+            halves = target.execute("DELETE FROM facts WHERE id NOT IN (SELECT id FROM entries)").rowcount
+            halves += target.execute("DELETE FROM entries WHERE id NOT IN (SELECT id FROM facts)").rowcount
+            if halves:
+                told.append(f"{index}: {halves} messages are lost, of which only a part could be read")
             target.execute("DELETE FROM sqlite_sequence")
             target.execute("INSERT INTO sqlite_sequence SELECT 'accounts', max(id) FROM accounts")
             target.execute(
@@ -151,7 +156,7 @@ def _rebuild(root: Path, copy: Path) -> list[str]:
 
 ESSENTIAL = {"store", "accounts", "mailboxes"}
 """Without these, UIDs could be given out twice, or mail to the wrong person."""
-TABLES = ("store", "accounts", "mailboxes", "messages", "removals", "graves", "blobs", "segments", "tokens")
+TABLES = ("store", "accounts", "mailboxes", "entries", "facts", "removals", "graves", "blobs", "segments", "tokens")
 ORDER = {
     "store": "key",
     "removals": "account, modseq, message",
@@ -213,7 +218,7 @@ def _put_aside(root: Path, files: Files, connection: sqlite3.Connection, found: 
                 + (f"what is left of it: {saved}" if saved else "nothing is left")
             )
             id = box << 32 | message.uid
-            connection.execute("DELETE FROM messages WHERE id = ?", (id,))
+            connection.execute("DELETE FROM entries WHERE id = ?", (id,))
             if row and box in boxes:
                 connection.execute(
                     "INSERT OR REPLACE INTO removals VALUES (?, ?, ?, ?, ?)",

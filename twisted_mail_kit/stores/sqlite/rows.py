@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
-from twisted_mail_kit.mail.facts import Added, Applied, Copied, FlagsSet, Mailbox, Message, Removal, Removed, Result
+from twisted_mail_kit.mail.facts import (
+    Added,
+    Applied,
+    Copied,
+    FlagsSet,
+    Listing,
+    Mailbox,
+    Message,
+    Removal,
+    Removed,
+    Result,
+)
 
 UID_LIMIT = 1 << 32
 SEEN = 1
 _SYSTEM = {r"\Seen": SEEN, r"\Answered": 2, r"\Flagged": 4, r"\Deleted": 8, r"\Draft": 16}
 
 MESSAGE = "id, email_id, thread_id, blob_id, size, internal_date, saved_date, flags, modseq, created, summary"
+LISTED = "id, flags, modseq, size, internal_date"
 MAILBOX = "id, name, role, uidvalidity, uidnext, modseq, total, unseen, size, subscribed"
 
 PackedFlags = int | str
@@ -21,11 +34,13 @@ PackedFlags = int | str
 # --- ids -------------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(4096)
 def mailbox_id(number: int) -> str:
     """What the outside calls a mailbox."""
     return f"m{number}"
 
 
+@lru_cache(4096)
 def mailbox_number(text: str) -> int | None:
     """A mailbox's number, or None for what never was an id of ours."""
     if text[:1] == "m" and text[1:].isascii() and text[1:].isdecimal() and text[1] != "0" and len(text) < 12:
@@ -108,6 +123,15 @@ def messages(mailbox: int, rows: Iterable[tuple[Any, ...]]) -> list[Message]:
     ]
 
 
+def listing(mailbox: int, rows: list[tuple[Any, ...]]) -> Listing:
+    """Columns, from rows of LISTED."""
+    if not rows:
+        return Listing((), (), (), (), ())
+    base = mailbox << 32
+    ids, flags, modseqs, sizes, dates = zip(*rows, strict=True)
+    return Listing([id - base for id in ids], [FLAGS[packed] for packed in flags], modseqs, sizes, dates)
+
+
 def message(row: tuple[Any, ...]) -> Message:
     """One message of any mailbox."""
     return messages(row[0] >> 32, (row,))[0]
@@ -139,6 +163,24 @@ _KINDS: dict[str, Any] = {"m": Mailbox, "a": Added, "c": Copied, "f": FlagsSet, 
 _LETTERS: dict[Any, str] = {kind: letter for letter, kind in _KINDS.items()}
 
 
+TOKEN_PERIOD = 10
+"""Days whose tokens lie together: to look for one is to look in two places at most."""
+
+
+def token_periods(now: int, days: int) -> list[int]:
+    """The periods, each the number of its first day, in which a token of the last so many days may be.
+
+    A clock that was set back finds tokens of tomorrow.
+    """
+    today = now // 86400
+    return list(range(token_period(today - days - 1), today + 2, TOKEN_PERIOD))
+
+
+def token_period(day: int) -> int:
+    """The period that a day since 1970 is in."""
+    return day - day % TOKEN_PERIOD
+
+
 def token_key(account: int, token: str) -> bytes:
     """A token's short name, of one length whatever the token is."""
     return blake2b(token.encode("utf-8", "surrogatepass"), digest_size=16, salt=account.to_bytes(8, "big")).digest()
@@ -146,6 +188,9 @@ def token_key(account: int, token: str) -> bytes:
 
 def pack_answer(applied: Applied) -> str:
     """An answer as JSON."""
+    if len(applied.results) == 1 and type(result := applied.results[0]) is Added:
+        # A delivery, as the lines below would write it: our own ids need no quoting.
+        return f'[{applied.modseq},[["a","{result[0]}",{result[1]},{result[2]},"{result[3]}"]]]'
     results = [None if result is None else [_LETTERS[type(result)], *result] for result in applied.results]
     return json.dumps([applied.modseq, results], separators=(",", ":"))
 

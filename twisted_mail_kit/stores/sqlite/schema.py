@@ -9,15 +9,20 @@ from pathlib import Path
 
 from twisted_mail_kit.errors import ConfigurationError, Unavailable
 from twisted_mail_kit.stores.sqlite.files import Files
+from twisted_mail_kit.stores.sqlite.upgrade import upgrade
 
 APPLICATION_ID = 0x544D4B31
-VERSION = 1
+VERSION = 2
 INDEX = "index.sqlite"
 LOST = "lost+found"
 OURS = {INDEX, f"{INDEX}-wal", f"{INDEX}-shm", f"{INDEX}-journal", "segments", "large", LOST}
 
 # A message's row id is mailbox << 32 | uid: a mailbox's messages lie side by side, in the order of their UIDs, and
 # one number finds each. Flags are an integer (system flags), or JSON where there are keywords; see rows.py.
+# It has two rows: what changes, and what lists are made of, is an entry of some 30 octets; what never changes, with
+# the summary of some 500, are its facts. So flags that are set in a whole mailbox write a twentieth of it, and what
+# only needs entries reads no more. The view has both: its columns are read as if they were one table's, and where only
+# an entry's are asked for, the facts are not looked at.
 SCHEMA = (
     "CREATE TABLE store (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
     """CREATE TABLE accounts (
@@ -30,11 +35,16 @@ SCHEMA = (
         uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL, modseq INTEGER NOT NULL, total INTEGER NOT NULL,
         unseen INTEGER NOT NULL, size INTEGER NOT NULL, subscribed INTEGER NOT NULL, UNIQUE (account, name))""",
     "CREATE UNIQUE INDEX mailboxes_role ON mailboxes (account, role) WHERE role IS NOT NULL",
-    """CREATE TABLE messages (
-        id INTEGER PRIMARY KEY, account INTEGER NOT NULL, email_id TEXT NOT NULL, thread_id TEXT NOT NULL,
-        blob_id TEXT NOT NULL, size INTEGER NOT NULL, internal_date INTEGER NOT NULL, saved_date INTEGER NOT NULL,
-        flags NOT NULL, modseq INTEGER NOT NULL, created INTEGER NOT NULL, summary BLOB NOT NULL)""",
-    "CREATE INDEX messages_modseq ON messages (account, modseq)",
+    """CREATE TABLE entries (
+        id INTEGER PRIMARY KEY, account INTEGER NOT NULL, modseq INTEGER NOT NULL, flags NOT NULL,
+        size INTEGER NOT NULL, internal_date INTEGER NOT NULL)""",
+    "CREATE INDEX entries_modseq ON entries (account, modseq)",
+    """CREATE TABLE facts (
+        id INTEGER PRIMARY KEY, email_id TEXT NOT NULL, thread_id TEXT NOT NULL, blob_id TEXT NOT NULL,
+        saved_date INTEGER NOT NULL, created INTEGER NOT NULL, summary BLOB NOT NULL)""",
+    """CREATE VIEW messages AS SELECT entries.id, account, email_id, thread_id, blob_id, size, internal_date,
+        saved_date, flags, modseq, created, summary FROM entries LEFT JOIN facts ON facts.id = entries.id""",
+    "CREATE TRIGGER entries_gone AFTER DELETE ON entries BEGIN DELETE FROM facts WHERE id = OLD.id; END",
     # uid 0: the mailbox itself
     """CREATE TABLE removals (
         account INTEGER NOT NULL, modseq INTEGER NOT NULL, message INTEGER NOT NULL, email_id TEXT NOT NULL,
@@ -50,7 +60,8 @@ SCHEMA = (
     """CREATE TABLE segments (
         id INTEGER PRIMARY KEY AUTOINCREMENT, "end" INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL,
         closed INTEGER NOT NULL)""",
-    # A token's key is a hash of account and token. The day comes first, so that a day is forgotten at once.
+    # A token's key is a hash of account and token. `day` is the first one of a period of some days (rows.py says how
+    # many): it comes first, so that a period is forgotten at once, and is long, so that there are few to look in.
     """CREATE TABLE tokens (
         day INTEGER NOT NULL, key BLOB NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (day, key)) WITHOUT ROWID""",
 )
@@ -121,8 +132,16 @@ def see_that_it_is_ours(connection: sqlite3.Connection, index: Path) -> int:
     return tables
 
 
+def see_that_it_is_todays(connection: sqlite3.Connection, index: Path) -> None:
+    """For those who only read, or repair. Raises ConfigurationError, and Unavailable for an older format."""
+    if see_that_it_is_ours(connection, index):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version < VERSION:
+            raise Unavailable(f"{index}: format {version}: start the server once, it brings it to format {VERSION}")
+
+
 def open_writer(index: Path, lock_timeout: float, cache_size: int) -> sqlite3.Connection:
-    """The connection that writes; makes the tables where there are none yet.
+    """The connection that writes; makes the tables where there are none yet, and brings older ones to this format.
 
     Raises ConfigurationError for another program's database, or one of a newer format, and Unavailable.
     """
@@ -143,9 +162,11 @@ def open_writer(index: Path, lock_timeout: float, cache_size: int) -> sqlite3.Co
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         connection.execute(f"PRAGMA cache_size = -{cache_size // 1024}")
-        if not tables:
+        if tables:
+            upgrade(connection, index, VERSION)
+        else:
             _make_tables(connection)
-    except ConfigurationError:
+    except (ConfigurationError, Unavailable):
         connection.close()
         raise
     except sqlite3.OperationalError as error:

@@ -115,6 +115,11 @@ class SegmentReader:
         """Let go of all files."""
         self._open.clear()
 
+    def forget_removed(self) -> None:
+        """Let go of files that are gone, so that the disk gets their room back."""
+        for key in [key for key, file in self._open.items() if self._files.is_removed(file.fd)]:
+            del self._open[key]
+
     def _file(self, location: Location) -> OpenFile:
         key = (location.segment, location.number if location.segment == LARGE else 0)
         file = self._open.get(key)
@@ -123,6 +128,7 @@ class SegmentReader:
                 path = large_path(self._root, location.number)
             else:
                 path = segment_path(self._root, location.segment)
+            self.forget_removed()
             file = self._open[key] = OpenFile(self._files, self._files.open(path))
             if len(self._open) > self.OPEN_FILES:
                 self._open.popitem(last=False)
@@ -146,6 +152,13 @@ class SegmentLog:
         self._segment_size = segment_size
         self._file: OpenFile | None = None
         self._is_spent = False
+        self.appended = 0
+        """When something was appended last, seconds."""
+
+    @property
+    def is_open(self) -> bool:
+        """There is a file that is written to."""
+        return self._file is not None
 
     def append(self, connection: sqlite3.Connection, blobs: Iterable[tuple[int, bytes]]) -> list[Location]:
         """Write records one after the other; they are not durable yet. Raises OSError, sqlite3.Error.
@@ -162,6 +175,7 @@ class SegmentLog:
             locations.append(Location(number, self.segment, end + HEADER_SIZE, len(octets)))
             end += HEADER_SIZE + len(octets)
         self.is_dirty = True
+        self.appended = int(self._seconds())
         try:
             write_all(self._files, self._file.fd, b"".join(pieces), self.end)
         except OSError as error:
@@ -189,7 +203,7 @@ class SegmentLog:
         if self._file is not None:
             connection.execute(
                 'UPDATE segments SET "end" = ?, low = ?, high = ?, closed = ? WHERE id = ?',
-                (self.end, self.low, self.high, int(self._seconds()), self.segment),
+                (self.end, self.low, self.high, self.appended, self.segment),
             )
             self._file = None
 
@@ -217,6 +231,7 @@ class SegmentLog:
         except OSError as error:
             raise Mistrusted(f"{directory}: sync failed: {error}") from error
         self._file, self._is_spent, self.segment, self.end = file, False, segment, 0
+        self.appended = int(self._seconds())
         self.low, self.high = NO_LOW, 0
 
 

@@ -18,6 +18,8 @@ class SQLiteSettings:
     """Messages up to this many octets are gathered in memory and share a segment; larger ones have a file each."""
     gathered: int = 64 * MEGA
     """Octets that all messages in the making may hold in memory; when there are more, they go to files early."""
+    compact_share: float = 0.5
+    """A segment file of which more than this share is dead is copied without it, and removed; 1: never by itself."""
     lock_timeout: float = 5.0
     """Seconds to wait for another process that is writing, before an operation is refused as unavailable."""
     watch_interval: float = 1.0

@@ -8,19 +8,29 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import AccountNotFound, BadSyntax, BlobNotFound, Unavailable
-from twisted_mail_kit.interfaces import IAccountList, IChangeHints, IMailStore, IReadElsewhere, ISharedBlobs
+from twisted_mail_kit.interfaces import (
+    IAccountList,
+    IChangeHints,
+    IMailStore,
+    IMaintenance,
+    IReadElsewhere,
+    ISharedBlobs,
+)
 from twisted_mail_kit.mail.facts import Findings
 from twisted_mail_kit.mail.operations import CreateMailbox
 from twisted_mail_kit.stores.sqlite import fsck, rows, schema
 from twisted_mail_kit.stores.sqlite.account import SQLiteAccount
+from twisted_mail_kit.stores.sqlite.backup import backup
 from twisted_mail_kit.stores.sqlite.batch import Batch
 from twisted_mail_kit.stores.sqlite.blobs import BlobWriter, Workroom
+from twisted_mail_kit.stores.sqlite.compaction import Compaction
 from twisted_mail_kit.stores.sqlite.files import Files
 from twisted_mail_kit.stores.sqlite.fsck import record_path, tell_missing
 from twisted_mail_kit.stores.sqlite.hints import Hints
@@ -64,7 +74,7 @@ class _Threads(ThreadPool):
     threadFactory = _Thread
 
 
-@implementer(IMailStore, ISharedBlobs, IAccountList, IChangeHints, IReadElsewhere)
+@implementer(IMailStore, ISharedBlobs, IAccountList, IChangeHints, IReadElsewhere, IMaintenance)
 class SQLiteStore:
     """Many accounts in one directory, which belongs to this store alone; several processes may open it.
 
@@ -107,7 +117,7 @@ class SQLiteStore:
         self._threads.start()
         self._is_closed = False
         self._hints = Hints(self._reader, reactor, settings.watch_interval)
-        self._housekeeping = Housekeeping(self.path, files, settings)
+        self._housekeeping = Housekeeping(self.path, files, settings, self._house_kept)
         self.writer = Writer(reactor, batch, segment_log, settings, self._housekeeping.tidy, self._hints.committed)
         self.workroom = Workroom(
             self.path,
@@ -118,6 +128,19 @@ class SQLiteStore:
             self._next_run,
             self.writer.mistrust,
             batch.secret,
+        )
+        self._compaction = Compaction(
+            self.path,
+            files,
+            settings,
+            reactor.seconds,
+            segment_log,
+            lambda job: self.writer.submit(Request(job=job)),
+            self.ask_elsewhere,
+            self.in_thread,
+            self._housekeeping,
+            self.keep_house,
+            self.writer.mistrust,
         )
         self.writer.start()
 
@@ -143,6 +166,7 @@ class SQLiteStore:
             return
         self._is_closed = True
         self._hints.stop()
+        await self._compaction.stop()
         await self.writer.close()
         await self.in_thread(self._segments.forget)
         for reader in (self._reader, *self._spare):
@@ -183,6 +207,30 @@ class SQLiteStore:
     async def keep_house(self) -> None:
         """Forget now what need not be remembered; the writer does it from time to time by itself."""
         await self.writer.submit(Request(keeps_house=True))
+
+    # --- IMaintenance ------------------------------------------------------------------------------------------------
+
+    async def compact(self) -> Findings:
+        """See IMaintenance."""
+        house = self._housekeeping
+        files, octets = house.files_freed, house.octets_freed
+        await self._keep_house_well()
+        findings = await self._compaction.run()
+        await self._keep_house_well()
+        self._forget_places()
+        freed = {"files removed": house.files_freed - files, "octets freed": house.octets_freed - octets}
+        problems = list(findings.problems)
+        if house.is_held:
+            problems.append(f"{self.path}: a backup is being made: what is dead is removed when it is over")
+        return Findings({**findings.counts, **freed}, tuple(problems))
+
+    async def _keep_house_well(self) -> None:
+        while await self.writer.submit(Request(keeps_house=True)):
+            pass
+
+    async def backup(self, directory: Path) -> Findings:
+        """See IMaintenance."""
+        return await self.in_thread(lambda: backup(self.path, directory, self._files, lambda: not self._is_closed))
 
     async def check(self) -> Findings:
         """See IMaintenance."""
@@ -249,13 +297,38 @@ class SQLiteStore:
             file = self._segments.opened(location)
             return await self.in_thread(lambda: self._segments.read(file, location, offset, size))
         except FileNotFoundError as error:
-            raise BlobNotFound(f"blob {location.number}") from error
+            moved = self._look_again(location)
+            if moved is None:
+                raise BlobNotFound(f"blob {location.number}") from error
         except OSError as error:
             raise Unavailable(f"blob {location.number}: {error}") from error
         except Damaged as error:
             text = f"{record_path(self.path, location)}: {error}: run mailkit fsck"
             self.log.critical("mail store is damaged: {error}", error=text)
             raise Unavailable(text) from error
+        return await self.read_octets(moved, offset, size)
+
+    def _look_again(self, location: Location) -> Location | None:
+        """Where a blob is whose segment was removed since we last looked."""
+        self._locations.clear()
+        with self.asking() as reader:
+            moved = reader.location(None, location.number)
+        return None if moved == location else moved
+
+    # --- looking after it --------------------------------------------------------------------------------------------
+
+    def _house_kept(self, segments: set[int]) -> None:
+        """Something has died in these segments. In the writer's thread."""
+        self._reactor.callFromThread(self._after_housekeeping, segments)
+
+    def _after_housekeeping(self, segments: set[int]) -> None:
+        if not self._is_closed:
+            self._forget_places()
+            Deferred.fromCoroutine(self._compaction.after_housekeeping(segments))
+
+    def _forget_places(self) -> None:
+        self._locations.clear()
+        self._segments.forget_removed()
 
     # --- jobs of the writer ------------------------------------------------------------------------------------------
 

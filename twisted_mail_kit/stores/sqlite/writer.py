@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -28,6 +29,8 @@ LONGEST = 2000
 """Requests in one batch."""
 APPENDED_AT_ONCE = 8 << 20
 """Octets of bodies written with one call."""
+SOON = 0.2
+"""Seconds until housekeeping goes on that was interrupted by somebody who waits."""
 NO_BLOBS: dict[str, Pending] = {}
 
 
@@ -81,8 +84,8 @@ class Writer:
         self._settings = settings
         self._tidy = tidy
         self._heard = heard
-        self._waiting: list[Request] = []
-        self._bell = threading.Condition()
+        self._waiting: SimpleQueue[Request | None] = SimpleQueue()
+        """None comes last."""
         self._is_closing = False
         self._closed: Deferred[None] = Deferred()
         self._thread = threading.Thread(target=self._live, name="mail store writer", daemon=True)
@@ -98,16 +101,14 @@ class Writer:
         if self.mistrusts or self._is_closing:
             request.deferred.errback(Unavailable(self.mistrusts or "the store is closed"))
             return request.deferred
-        with self._bell:
-            self._waiting.append(request)
-            self._bell.notify()
+        self._waiting.put(request)
         return request.deferred
 
     def close(self) -> Deferred[None]:
         """Finish what was submitted, and end the thread."""
-        with self._bell:
+        if not self._is_closing:
             self._is_closing = True
-            self._bell.notify()
+            self._waiting.put(None)
         return self._closed
 
     def _deliver(self, requests: list[Request], changed: dict[str, int]) -> None:
@@ -131,22 +132,31 @@ class Writer:
 
     def _live(self) -> None:
         due = time.monotonic() + self._settings.housekeeping_interval
-        while True:
-            with self._bell:
-                if not self._waiting and not self._is_closing:
-                    self._bell.wait(max(0.0, due - time.monotonic()))
-                requests, self._waiting = self._waiting[:LONGEST], self._waiting[LONGEST:]
-                if not requests and self._is_closing:
-                    break
+        is_last = False
+        while not is_last:
+            requests: list[Request] = []
+            try:
+                one = self._waiting.get(timeout=max(0.0, due - time.monotonic()))
+                while one is not None:
+                    requests.append(one)
+                    if len(requests) == LONGEST:
+                        break
+                    one = self._waiting.get_nowait()
+                is_last = one is None
+            except Empty:
+                pass
             if requests:
                 changed = self._do(requests)
-                if any(request.keeps_house for request in requests) and not self.mistrusts:
-                    self._keep_house()
+                asked = [request for request in requests if request.keeps_house and request.answer is None]
+                if asked and not self.mistrusts:
+                    more = self._keep_house()
+                    for request in asked:
+                        request.answer = more
                 self._reactor.callFromThread(self._deliver, requests, changed)
             if time.monotonic() >= due:
                 due = time.monotonic() + self._settings.housekeeping_interval
-                if not self.mistrusts and not self._is_closing:
-                    self._keep_house()
+                if not self.mistrusts and not self._is_closing and self._keep_house():
+                    due = time.monotonic() + min(SOON, self._settings.housekeeping_interval)
             requests = []  # no octets are held while we wait
         try:
             if not self.mistrusts:
@@ -157,13 +167,16 @@ class Writer:
             self.log.failure("mail store did not close cleanly")
         self._reactor.callFromThread(self._closed.callback, None)
 
-    def _keep_house(self) -> None:
+    def _keep_house(self) -> bool:
+        """Answers whether there is more to do: whoever waits for a commit comes first."""
         try:
-            while self._tidy(self._batch) and not self._waiting and not self._is_closing:
-                pass
+            while self._tidy(self._batch):
+                if not self._waiting.empty() or self._is_closing:
+                    return True
         except Exception:
             self.log.failure("mail store: housekeeping failed; it is tried again later")
             self._roll_back()
+        return False
 
     def _do(self, requests: list[Request]) -> dict[str, int]:
         """Answer all of them; what could not be done has an exception for an answer. Says which accounts changed."""
@@ -271,8 +284,7 @@ class Writer:
             if request.if_state is not None and request.if_state != account.modseq:
                 raise StateMismatch(f"{request.if_state} was asked for, {account.modseq} it is")
             work = Work(batch, account, request.blobs, self._settings)
-            if work.is_simple(request.ops):
-                work.run(request.ops)
+            if work.run_adds(request.ops):
                 return self._finish(request, work)
 
             def do() -> Applied:

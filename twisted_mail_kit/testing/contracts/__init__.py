@@ -13,7 +13,10 @@ from __future__ import annotations
 import pytest
 
 # Before the promises are imported: so that a broken one shows both sides of its comparison.
-_PROMISES = "abilities accounts blobs commits crash crowds faults history kept mailboxes messages model steps"
+_PROMISES = (
+    "abilities accounts blobs commits crash crowds faults history kept mailboxes messages model pairs processes steps"
+)
+_PROMISES += " machine streaming streams"
 pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _PROMISES.split()))
 
 from twisted_mail_kit.testing.contracts.mail_store import (  # noqa: E402

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from zope.interface import Interface
 from zope.interface.verify import verifyObject
 
-from twisted_mail_kit.errors import AccountNotFound, BlobNotFound
-from twisted_mail_kit.interfaces import Add, IAccount, IAccountList, IChangeHints, IMailStore, ISharedBlobs, Remove
-from twisted_mail_kit.testing.contracts.crowds import pause
-from twisted_mail_kit.testing.contracts.promise import StoreBench, promise
-from twisted_mail_kit.testing.contracts.steps import LETTER, add, create, inbox, messages, read, write_blob
+from twisted_mail_kit.errors import AccountNotFound, BlobNotFound, MailboxNotFound
+from twisted_mail_kit.interfaces import (
+    Add,
+    IAccount,
+    IAccountList,
+    IChangeHints,
+    IListing,
+    IMailStore,
+    IMaintenance,
+    ISharedBlobs,
+    Remove,
+    SetFlags,
+)
+from twisted_mail_kit.testing.contracts.crowds import at_once, pause
+from twisted_mail_kit.testing.contracts.promise import StoreBench, finished, promise
+from twisted_mail_kit.testing.contracts.steps import (
+    LETTER,
+    add,
+    create,
+    inbox,
+    messages,
+    read,
+    snapshot,
+    write_blob,
+)
 
 
 def able(store: IMailStore, ability: type[Interface]) -> Any:
@@ -24,7 +44,7 @@ def able(store: IMailStore, ability: type[Interface]) -> Any:
 
 
 class AbilityPromises(StoreBench):
-    """IChangeHints, ISharedBlobs, IAccountList."""
+    """IChangeHints, ISharedBlobs, IAccountList; and of accounts, IListing."""
 
     level = "abilities"
 
@@ -66,6 +86,27 @@ class AbilityPromises(StoreBench):
             await add(account, (await inbox(account)).id)
             await pause()
         assert (await inbox(account)).total == 2
+
+    @promise
+    async def test_a_listing_is_what_the_messages_say(self, account: IAccount) -> None:
+        if not IListing.providedBy(account):
+            pytest.skip("the account does not provide IListing: the framework does without")
+        listing = cast(Any, account).listing
+        box = await create(account, "Box")
+        other = await create(account, "Other")
+        assert [list(column) for column in await listing(box.id)] == [[], [], [], [], []]
+        for _ in range(5):
+            await add(account, box.id)
+            await add(account, other.id)
+        marked = frozenset({r"\Seen", "$Kept"})
+        await account.apply([SetFlags(box.id, [1, 4], add=marked), Remove(box.id, [2])])
+        rows = await account.messages(box.id)
+        expected = [(row.uid, row.flags, row.modseq, row.size, row.internal_date) for row in rows]
+        assert list(zip(*await listing(box.id), strict=True)) == expected
+        assert list(zip(*await listing(box.id, 1, 2), strict=True)) == expected[1:3]
+        assert not (await listing(box.id, 5)).uids and not (await listing(box.id, 2**32)).uids
+        with pytest.raises(MailboxNotFound):
+            await listing("nowhere")
 
     @promise
     async def test_a_shared_blob_goes_into_every_account(self, store: IMailStore) -> None:
@@ -127,3 +168,63 @@ class AbilityPromises(StoreBench):
         assert box.uidvalidity != old.uidvalidity or box.uidnext >= old.uidnext
         with pytest.raises(BlobNotFound):
             await new.read_blob(row.blob_id, 0, 10)
+
+    @promise
+    async def test_compacting_takes_nothing_that_is_needed(self, store: IMailStore, account: IAccount) -> None:
+        box, octets = await inbox(account), [bytes([number]) * 5000 for number in range(40)]
+        for piece in octets:
+            await add(account, box.id, piece)
+        rows = await messages(account, box.id)
+        await account.apply([Remove(box.id, [row.uid for row in rows[::2]])])
+        before = await snapshot(account)
+        for turn in range(2):
+            findings = await able(store, IMaintenance).compact()
+            assert all(isinstance(number, int) for number in findings.counts.values())
+            # Those that went are within their grace time.
+            for row, piece in zip(rows, octets, strict=True):
+                assert await read(account, row.blob_id, 1000 + turn) == piece
+        assert await snapshot(account) == before
+
+    @promise
+    async def test_compacting_is_never_in_the_way_of_a_reader(self, store: IMailStore, account: IAccount) -> None:
+        able(store, IMaintenance)
+        box, octets = await inbox(account), bytes(range(256)) * 2000
+        kept, gone = await add(account, box.id, octets, times=2)
+        rows = {row.uid: row for row in await messages(account, box.id)}
+        await account.apply([Remove(box.id, [gone.uid])])
+
+        async def look() -> list[bytes]:
+            return [await read(account, rows[added.uid].blob_id, 7000) for added in (kept, gone)]
+
+        _, *looks = await at_once([able(store, IMaintenance).compact(), look(), look()])
+        assert looks == [[octets, octets]] * 2
+
+    @promise
+    async def test_a_store_in_use_has_no_problems(self, store: IMailStore, account: IAccount) -> None:
+        box, there = await inbox(account), await create(account, "There")
+        for octets in (b"", LETTER, b"x" * 300_000):
+            await add(account, box.id, octets)
+        await account.apply([Remove(box.id, [1])])
+        await add(account, there.id)
+        before = await snapshot(account)
+        findings = await able(store, IMaintenance).check()
+        assert not findings.problems
+        assert await snapshot(account) == before
+
+    @promise
+    async def test_a_backup_has_what_there_was(self, store: IMailStore, account: IAccount) -> None:
+        able(store, IMaintenance)
+        box, directory = await inbox(account), self.tmp_path.parent / f"{self.tmp_path.name} backup"
+        for octets in (LETTER, b"", b"x" * 300_000):
+            await add(account, box.id, octets, flags=frozenset({"kept"}))
+        await able(store, IMaintenance).backup(directory)
+        await add(account, box.id, b"later")
+        await account.apply([Remove(box.id, [1])])
+        await able(store, IMaintenance).backup(directory)  # brought up to date
+        await add(account, box.id, b"too late")
+        was = [(row.uid, row.flags, await read(account, row.blob_id)) for row in await messages(account, box.id)]
+        copy = await self.opened(finished(self.restore(directory)))
+        restored = await copy.open_account("alice")
+        rows = await messages(restored, (await inbox(restored)).id)
+        assert [(row.uid, row.flags, await read(restored, row.blob_id)) for row in rows] == was[:-1]
+        assert (await inbox(account)).total == len(was)

@@ -18,8 +18,10 @@ from twisted_mail_kit.testing.contracts.kept import KeptPromises
 from twisted_mail_kit.testing.contracts.mailboxes import MailboxPromises
 from twisted_mail_kit.testing.contracts.messages import MessagePromises
 from twisted_mail_kit.testing.contracts.model import ModelPromises
+from twisted_mail_kit.testing.contracts.processes import ProcessPromises
 from twisted_mail_kit.testing.contracts.promise import LEVELS as LEVELS_EXPLAINED
 from twisted_mail_kit.testing.contracts.promise import StoreBench
+from twisted_mail_kit.testing.contracts.streaming import StreamingPromises
 
 LEVELS = tuple(LEVELS_EXPLAINED)
 
@@ -42,6 +44,8 @@ class MailStoreContract(
     KeptPromises,
     AbilityPromises,
     ModelPromises,
+    StreamingPromises,
+    ProcessPromises,
     FaultPromises,
     CrashPromises,
 ):

@@ -1,4 +1,4 @@
-"""Announces the example store: ``[store] plugin = "example"``."""
+"""Announces the store plugin "example"."""
 
 from twisted_mail_kit.plugin import Plugin
 
@@ -7,5 +7,5 @@ example_store = Plugin(
     name="example",
     factory="mailkit_example_store.make_store",
     options="mailkit_example_store.Options",
-    description="Mail in one SQLite file: the page that authors of stores copy",
+    description="Mail in one SQLite file",
 )

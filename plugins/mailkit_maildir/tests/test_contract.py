@@ -1,0 +1,32 @@
+"""The Maildir++ store keeps the promises of a store: at the levels core, abilities, streaming, faults, crash and model."""
+
+import fcntl
+import os
+
+from mailkit_maildir import Options
+from mailkit_maildir.store import MaildirStore
+
+from twisted_mail_kit.net.blocking import adapted
+from twisted_mail_kit.testing.contracts import MailStoreContract
+from twisted_mail_kit.testing.contracts.promise import running_reactor
+
+
+class TestMaildirStore(MailStoreContract):
+    """In a thread pool, as the server has it."""
+
+    persistent = True
+    large, many = 50_000_000, 1_000
+
+    def make_store(self, tmp_path):
+        store = MaildirStore(tmp_path / "mail", running_reactor(), Options(lock_timeout=2))
+        self.ahead = getattr(self, "ahead", 0)
+        store.seconds = lambda: running_reactor().seconds() + self.ahead
+        return adapted(store, running_reactor())
+
+    def pass_time(self, store, seconds):
+        self.ahead += seconds
+
+    def hold_lock(self, tmp_path):
+        number = os.open(tmp_path / "mail" / "alice" / "mailkit" / "lock", os.O_RDWR)
+        fcntl.flock(number, fcntl.LOCK_EX)
+        return os.fdopen(number)
