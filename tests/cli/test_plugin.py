@@ -32,7 +32,7 @@ def test_the_example_store_is_what_the_scaffold_writes() -> None:
     written = new_distribution("store", "example")
     for path, text in written.items():
         assert (EXAMPLE / path).read_text() == text, path
-    made = ("__pycache__", "egg-info", "dropin.cache", ".pytest_cache", "build")
+    made = ("__pycache__", ".ruff_cache", "egg-info", "dropin.cache", ".pytest_cache", "build")
     there = {str(one.relative_to(EXAMPLE)) for one in EXAMPLE.rglob("*") if one.is_file()}
     assert {one for one in there if not any(word in one for word in made)} == set(written)
 
@@ -48,17 +48,7 @@ def test_a_new_plugin_is_green_and_is_listed_and_fits_its_door(kind: str, tmp_pa
     (mine,) = [one for one in listed["plugins"] if one["name"] == "acme-two"]
     assert mine["factory"].startswith(f"mailkit_acme_two_{kind}.") and not mine["problem"]
     levels = ["--levels", "abilities"] if kind == "store" else []
-    report = json.loads(
-        mailkit("check", "acme-two", "--kind", kind, "--json", "--no-speed", *levels, path=folder)
-        if kind != "store"
-        else run(
-            sys.executable,
-            "-c",
-            "import json; from twisted_mail_kit.cli.plugin_check import _looked_at;"
-            "print(json.dumps(dict(_looked_at('store', 'acme-two', [], False), holds=True)))",
-            path=folder,
-        )
-    )
+    report = json.loads(mailkit("check", "acme-two", "--kind", kind, "--json", "--no-speed", *levels, path=folder))
     assert report["holds"] and report["abilities"] and not report["problem"]
 
 
@@ -70,7 +60,7 @@ def test_what_is_written_is_formatted_whatever_its_name(kind: str, name: str, tm
     if not ruff.exists():
         pytest.skip("ruff is not installed: pip install '.[dev]'")
     run(ruff, "check", "--no-cache", "--config", TOP / "pyproject.toml", folder)
-    run(ruff, "format", "--no-cache", "--check", folder)
+    run(ruff, "format", "--no-cache", "--check", "--config", TOP / "pyproject.toml", folder)
 
 
 @pytest.mark.parametrize("name", ["", "Acme", "1st", "a b", "../x", "a--b", "x" * 31, "class", "ä", "a-", "a\n"])
@@ -100,7 +90,7 @@ def test_one_that_cannot_be_loaded_is_listed_with_the_reason(tmp_path: Path) -> 
         "from twisted_mail_kit.plugin import Plugin\nx = Plugin(kind='store', name='gone', factory='acme.nothing')\n"
     )
     said = mailkit("list", code=1, path=tmp_path)
-    assert "not today" in said and "cannot be loaded: ModuleNotFoundError" in said
+    assert "not today" in said and said.count("cannot be loaded: ") == 2
 
 
 BROKEN = """

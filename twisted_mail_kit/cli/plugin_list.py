@@ -52,4 +52,5 @@ def _abilities(factory: Any) -> list[str]:
             return []
     if not inspect.isclass(factory):
         return []
-    return [one.__name__ for one in implementedBy(factory).flattened() if one.__name__ != "Interface"]
+    provided: Any = implementedBy(factory)  # type: ignore[no-untyped-call]
+    return [one.__name__ for one in provided.flattened() if one.__name__ != "Interface"]

@@ -56,7 +56,7 @@ def made(kind: str, name: str, options: Sequence[str], state: Path, reactor: Any
     if options_class is None:
         for key in given:
             problems.add("", key, "unknown; the plugin has no options")
-    made_options = {} if options_class is None else read_table(options_class, given, "", problems)
+    made_options: Any = {} if options_class is None else read_table(options_class, given, "", problems)
     if problems.lines:
         raise ConfigurationError(problems.lines)
     context = Context(reactor=reactor, state_dir=state, hostname="mx.example.org", domains=("example.org",))

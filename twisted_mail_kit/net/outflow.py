@@ -35,7 +35,7 @@ class Outflow:
         self._ended = False
         self._waiting: Deferred[None] | None = None
         self._alarm: IDelayedCall | None = None
-        transport.registerProducer(self, True)
+        self._transport.registerProducer(self, True)
 
     def write(self, octets: bytes) -> None:
         """Say it, in a while."""

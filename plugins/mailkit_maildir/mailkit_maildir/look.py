@@ -216,7 +216,7 @@ class Look:
     def _list(self, directory: str, box_id: str) -> FolderLook:
         said: UidList | None = None
         path = self.root / directory / uidlist.NAME
-        if signature(path) != self.seen.uidlists.get(directory) or self._is_settled_now(directory):
+        if signature(path) != self.seen.uidlists.get(directory) or directory in self.seen.pending:
             said = uidlist.read(self.root / directory)
             box = self.index.box(box_id)
             assert box is not None

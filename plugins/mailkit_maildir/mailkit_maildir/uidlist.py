@@ -58,21 +58,20 @@ def read(folder: Path) -> UidList:
     except FileNotFoundError:
         return UidList()
     head, _, rest = text.partition("\n")
+    if not head.strip():
+        return UidList()
     version, *words = head.split(" ")
     said = UidList()
-    for word in words:
-        if word[:1] == "V":
-            said.uidvalidity = int(word[1:])
-        elif word[:1] == "N":
-            said.uidnext = int(word[1:])
-        elif word[:1] == "G":
-            said.guid = word[1:]
+    try:
+        if version == "1":  # before Dovecot 1.1: "1 <uidvalidity> <uidnext>", and "<uid> <name>"
+            said.uidvalidity, said.uidnext = int(words[0]), int(words[1])
+        elif version == "3":
+            _read_head(said, words)
         else:
-            said.header.append(word)
-    if version == "1" and len(words) == 2:  # before Dovecot 1.1: "1 <uidvalidity> <uidnext>", and "<uid> <name>"
-        said.uidvalidity, said.uidnext, said.header = int(words[0]), int(words[1]), []
-    elif version != "3":
-        raise Unavailable(f"{folder / NAME}: version {version[:20]!r} of it is not known; 1 and 3 are")
+            raise ValueError(version)
+    except (ValueError, IndexError):
+        what = f"{folder / NAME}: its first line is of no form that is known (versions 1 and 3 are)"
+        raise Unavailable(f"{what}: {head[:60]!r}. Where it is damaged, move it away: it is written anew") from None
     for line in rest.splitlines():
         number, _, rest_of_line = line.partition(" ")
         if not number.isdecimal():
@@ -89,6 +88,18 @@ def read(folder: Path) -> UidList:
                     said.sizes[base] = int(word[1:])
     said.uidnext = max(said.uidnext, said.last + 1)
     return said
+
+
+def _read_head(said: UidList, words: list[str]) -> None:
+    for word in words:
+        if word[:1] == "V":
+            said.uidvalidity = int(word[1:])
+        elif word[:1] == "N":
+            said.uidnext = int(word[1:])
+        elif word[:1] == "G":
+            said.guid = word[1:]
+        else:
+            said.header.append(word)
 
 
 def add(folder: Path, uids: Mapping[str, int], head: UidList, files: Files) -> None:

@@ -32,7 +32,6 @@ def dovecot():
             yield server
         finally:
             server.stop()
-            (Path("/tmp") / "md-dovecot.log").write_text(server.log())
     wrong = [line for line in server.log().splitlines() if any(word in line for word in ("Error", "Panic", "Warning: "))]
     assert not [line for line in wrong if "permissions for login" not in line and "signal 15" not in line], "what Dovecot thinks of our tree"
 
@@ -163,8 +162,6 @@ async def test_both_at_the_same_time_lose_nothing_and_give_no_uid_twice(dovecot)
     assert pictures[0] == pictures[1]
     assert not set(theirs) & set(mine)
     uids = pictures[0]["INBOX"][3]
-    print("THEIRS", theirs, "MINE", mine, "THERE", sorted(uids), "MISSING", sorted(set(theirs)-set(uids)), sorted(set(mine)-set(uids)))
-    print([(u, v[3].split()[-1]) for u,v in uids.items()])
     assert set(theirs) | set(mine) <= set(uids)
     assert len(uids) == len(before["INBOX"][3]) + 15 + 15 + 10
     assert all(uids[uid][3].rstrip().endswith(str(number).encode()) for number, uid in enumerate(mine, 200))

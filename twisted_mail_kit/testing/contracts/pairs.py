@@ -70,13 +70,15 @@ class Pair:
         rows = {box.id: await messages(self.model, box.id) for box in boxes}
         octets = chance.randbytes(chance.randrange(200))
         blobs = await put_blob(self.model, octets), await put_blob(self.real, octets)
-        wanted = kinds or [None] * chance.randint(1, 3)
+        wanted: Sequence[str | None] = kinds or [None] * chance.randint(1, 3)
         ops = [self._operation(boxes, rows, blobs, kind) for kind in wanted]
+        if_state = None
         if is_guarded is None:
-            is_guarded = chance.random() < 0.25
+            if_state = chance.choice([None, None, None, await self.model.state()])
             token = chance.choice([None, None, f"token {self.tokens}", f"token {self.tokens - 1}"])
             self.tokens += 1
-        if_state = await self.model.state() - (chance.random() < 0.2) if is_guarded else None
+        elif is_guarded:
+            if_state = await self.model.state() - (chance.random() < 0.2)
         tell(f"{self.model.name}: apply({[op for op, _ in ops]}, if_state={if_state}, token={token!r})")
         before = await self.model.state(), await self.real.state()
         ours = await _try(self.model, [op for op, _ in ops], if_state, token)
@@ -110,7 +112,7 @@ class Pair:
     async def compare(self) -> None:
         """All there is has to be the same."""
         await self.compare_rows()
-        await self.compare_changes(self.chance.choice([1, 3, 1000]))
+        await self.compare_changes()
 
     async def compare_some(self, limit: int) -> None:
         """Messages that are asked for by UID."""
@@ -144,10 +146,11 @@ class Pair:
                 assert octets == await read(self.model, our_rows[number].blob_id)
         self._pair("modseq", await self.model.state(), await self.real.state())
 
-    async def compare_changes(self, limit: int) -> None:
+    async def compare_changes(self, limit: int = 0) -> None:
         """All pages of changes since one of the states that were seen."""
         known = [since for kind, since in self.same if kind == "modseq"]
         since = self.chance.choice(known)
+        limit = limit or self.chance.choice([1, 3, 1000])
         our_changes = await self.model.changes(since, limit=1000)
         their_changes = await _follow(self.real, self.same["modseq", since], limit)
         assert their_changes.until == self.same["modseq", our_changes.until]

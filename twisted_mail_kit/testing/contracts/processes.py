@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from twisted.internet.threads import deferToThread
@@ -144,7 +143,9 @@ class ProcessPromises(StoreBench):
             pytest.skip("the store does not provide IChangeHints: the framework polls")
         heard: list[int] = []
         box = await inbox(account)
-        unwatch = IChangeHints(store).watch_changes(lambda name, modseq: heard.append(modseq) if name == "alice" else 0)
+        unwatch = IChangeHints(store).watch_changes(
+            lambda name, modseq: heard.extend([modseq] if name == "alice" else [])
+        )
         async with self._children("answer", 1) as [other]:
             async for line in other:
                 uid, modseq = json.loads(line)

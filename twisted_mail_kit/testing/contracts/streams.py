@@ -145,6 +145,7 @@ class Lags:
         """Look at the reactor meanwhile."""
         reactor = running_reactor()
         self.longest[what] = 0.0
+        call: Any
         last = time.perf_counter(), _waited()
 
         def tick() -> None:
