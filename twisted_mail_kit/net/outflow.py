@@ -35,7 +35,7 @@ class Outflow:
         self._ended = False
         self._waiting: Deferred[None] | None = None
         self._alarm: IDelayedCall | None = None
-        self._transport.registerProducer(self, True)
+        transport.registerProducer(self, True)  # type: ignore[attr-defined]
 
     def write(self, octets: bytes) -> None:
         """Say it, in a while."""

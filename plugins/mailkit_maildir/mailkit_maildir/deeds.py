@@ -48,7 +48,13 @@ class Doing:
     log = Logger()
 
     def __init__(
-        self, root: Path, pen: Path, files: Files, timeout: float, held: frozenset[str] = frozenset(), again: bool = False
+        self,
+        root: Path,
+        pen: Path,
+        files: Files,
+        timeout: float,
+        held: frozenset[str] = frozenset(),
+        again: bool = False,
     ) -> None:
         self.root = root
         self.pen = pen
@@ -172,6 +178,9 @@ class Doing:
         """UIDs of new messages."""
         folder = self.folder(directory)
         if folder is None:
+            return
+        if directory in self.held and not self.again and uids:
+            uidlist.add_known(folder, uids)
             return
         locked = nullcontext() if directory in self.held else dotlock(folder / uidlist.NAME, self.files, self.timeout)
         with locked:

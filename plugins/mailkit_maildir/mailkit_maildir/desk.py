@@ -242,7 +242,9 @@ class Desk:
 
     def _break(self, index: Index, error: Exception) -> None:
         # After a failed sync nobody knows what the disk has. What is in the index file is looked at when it is opened.
-        self.broken = f"{self.root}: the disk has failed ({error}); nothing is written here until the server is restarted"
+        self.broken = (
+            f"{self.root}: the disk has failed ({error}); nothing is written here until the server is restarted"
+        )
         self.log.error("{broken}", broken=self.broken)
 
     # --- sweeping ----------------------------------------------------------------------------------------------------

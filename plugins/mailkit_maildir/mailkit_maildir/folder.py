@@ -7,8 +7,6 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Collection
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,9 +27,9 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-FRESH = 2.0
-"""Seconds after a list of UIDs was written in which the files of new ones may be yet to come."""
 TRIES = 10
+PATIENCE = 0.5
+"""Seconds that one who only looks waits for a lock: new mail can wait, and the rest can be told."""
 
 
 class FolderLook:
@@ -48,78 +46,113 @@ class FolderLook:
         self.box: Mailbox = box
         self.said = said
         """The list of UIDs, where it is not as it was."""
+        self.is_locked = directory in look.held
+        """The list of UIDs, so that nobody else writes it."""
         self.written = ""
         """The list's signature, after we have written it."""
         self.is_pending = False
-        """The list has UIDs without a file, which may be about to come."""
+        """A message was there and could not be taken in, so those after it were not either."""
         self.is_sure = True
         """What was not seen is gone."""
         self.is_whole = True
         """Nothing has to be looked for again."""
         self.seconds = 0.0
-        self.gone: list[tuple[int, str, str, str, int]] = []
-        """UID, e-mail id, blob, flags and size of messages that are no longer there."""
+        self.is_changed = False
+        """`box` is other than in the index."""
+        self.gone: list[int] = []
+        """UIDs of messages that are no longer there."""
 
     def take_in(self) -> None:
         """What has come, and what has other flags."""
         began = time.perf_counter()
-        there = self._listed()
+        if not self._compare():
+            self._compare_locked()
+        if self.is_changed:
+            self.index.keep_box(self.box)
         self.seconds = time.perf_counter() - began
-        query = "SELECT uid, base, place, info, email, blob, flags, size FROM message WHERE box = ? AND blob NOT NULL"
-        rows = {row[1]: row for row in self.index.all(query, self.box.id)}
-        if rows.keys() - there.keys():
-            there |= self._listed_again()
+
+    def _compare_locked(self) -> None:
+        """There is something to write into the list of UIDs. What was read before the lock may be old."""
+        path = self.folder / uidlist.NAME
+        try:
+            with dotlock(path, self.look.files, min(self.look.timeout, PATIENCE)):
+                self.is_locked = True
+                self.said = uidlist.read(self.folder)
+                self._compare()
+                self.written = signature(path)
+        except Unavailable as error:
+            log.warn("{folder}: new messages wait: {error}", folder=self.folder, error=error)
+            self.is_whole = False
+
+    def _compare(self) -> bool:
+        """False: the list has to be locked for it, and nothing new was taken in."""
+        listed = self._listed()
+        query = (
+            "SELECT place || '/' || base || ifnull(':' || info, ''), uid FROM message WHERE box = ? AND blob NOT NULL"
+        )
+        known: dict[str, int] = dict(self.index.all(query, self.box.id))
+        if known.keys() - listed:
+            listed |= self._listed_again()
         keywords, is_other = self._keywords()
+        gone = {_base(path): known[path] for path in known.keys() - listed}
+        there = {_base(path): path for path in sorted(listed - known.keys(), reverse=True)}  # `cur` goes before `new`
+        for base in gone.keys() & there.keys():
+            self._compare_flags(gone.pop(base), filename.parse(*there.pop(base).split("/", 1)), keywords)
+        if is_other:
+            for path in known.keys() & listed:
+                self._compare_flags(known[path], filename.parse(*path.split("/", 1)), keywords)
         lost: dict[str, int] = {}
-        new: list[str] = []
-        for base, file in there.items():
-            row = rows.get(base)
-            if row is None:
-                new.append(base)
-                continue
-            if self.said is not None:
-                uid = self.said.uids.get(base)
+        if self.said is not None:
+            for path in known.keys() & listed:
+                base, uid = _base(path), self.said.uids.get(_base(path))
                 if uid is None:
-                    lost[base] = row[0]
-                elif uid != row[0]:
-                    new.append(base)  # Dovecot has given it another UID
-                    self.gone.append((row[0], row[4], row[5], row[6], row[7]))
-                    continue
-            if is_other or (row[2], row[3]) != (file.place, file.info):
-                self._compare_flags(row, file, keywords)
-        for base, row in rows.items():
-            if base not in there and self.is_sure:
-                self.gone.append((row[0], row[4], row[5], row[6], row[7]))
-        self._number({base: there[base] for base in new}, lost, keywords, there)
+                    lost[base] = known[path]
+                elif uid != known[path]:  # another program has given it another UID
+                    gone[base] = known[path]
+                    there[base] = path
+        if there:
+            # A file that is in both places, as a crash of another program may leave it, is one message.
+            numbered = {_base(path) for path in known.keys() & listed} - gone.keys()
+            there = {base: path for base, path in there.items() if base not in numbered}
+        if self.is_sure:
+            self.gone = list(gone.values())
+        new = {base: filename.parse(*path.split("/", 1)) for base, path in there.items()}
+        return self._number(new, lost, keywords)
 
     def take_out(self) -> None:
         """What has gone. After all folders have taken in: a message that was moved is known by its name."""
-        for uid, email_id, blob_id, flags, size in self.gone:
-            if self.index.one("SELECT blob FROM message WHERE box = ? AND uid = ?", self.box.id, uid)[0] is None:
+        for uid in self.gone:
+            row = self.index.one(
+                "SELECT email, blob, flags, size FROM message WHERE box = ? AND uid = ?", self.box.id, uid
+            )
+            email_id, blob_id, flags, size = row
+            if blob_id is None:
                 continue
             self.index.keep_removal(Removal(self.box.id, uid, email_id, self.modseq), self.look.now)
             if not self.index.is_used(blob_id):
                 self.index.db.execute("UPDATE blob SET idle = ? WHERE id = ?", [self.look.now, blob_id])
             self._count(codec.flags_of(flags), size, -1)
+        if self.gone and self.is_changed:
+            self.index.keep_box(self.box)
 
     # --- files -------------------------------------------------------------------------------------------------------
 
-    def _listed(self) -> dict[str, FileName]:
-        found: dict[str, FileName] = {}
+    def _listed(self) -> set[str]:
+        """``new/…`` and ``cur/…``, in this order: nothing that moves on from `new` is missed."""
+        found: set[str] = set()
         for place in ("new", "cur"):
             try:
-                for name in os.listdir(self.folder / place):
-                    if not name.startswith("."):
-                        file = filename.parse(place, name)
-                        found[file.base] = file
+                names = os.listdir(self.folder / place)
             except FileNotFoundError:
                 self.is_whole = False
+            else:
+                found.update(f"{place}/{name}" for name in names if not name.startswith("."))
         return found
 
-    def _listed_again(self) -> dict[str, FileName]:
+    def _listed_again(self) -> set[str]:
         """Something is missing. A file that gets another name while its directory is read may be read under neither:
         so what is missing is gone only where nothing was touched in the meantime."""
-        found: dict[str, FileName] = {}
+        found: set[str] = set()
         for _ in range(TRIES):
             before = self._touched()
             found |= self._listed()
@@ -140,97 +173,70 @@ class FolderLook:
         self.index.db.execute("UPDATE box SET keywords = ? WHERE id = ?", [json.dumps(whole), self.box.id])
         return whole, True
 
-    def _compare_flags(self, row: tuple[int, str, str, str, str, str, str, int], file: FileName, keywords: dict[str, str]) -> None:
-        old = codec.flags_of(row[6])
+    def _compare_flags(self, uid: int, file: FileName, keywords: dict[str, str]) -> None:
+        """The file of a known message has this name now."""
+        text, size = self.index.one("SELECT flags, size FROM message WHERE box = ? AND uid = ?", self.box.id, uid)
+        old = codec.flags_of(text)
         # Keywords without a letter are known to us alone: no file name can take them away.
         said = {*FLAGS, *keywords.values()}
         new = file.flags(keywords) | {flag for flag in old if flag not in said}
         if new == old:
             self.index.db.execute(
                 "UPDATE message SET place = ?, info = ? WHERE box = ? AND uid = ?",
-                [file.place, file.info, self.box.id, row[0]],
+                [file.place, file.info, self.box.id, uid],
             )
             return
         self.index.db.execute(
             "UPDATE message SET place = ?, info = ?, flags = ?, modseq = ? WHERE box = ? AND uid = ?",
-            [file.place, file.info, codec.flag_text(new), self.modseq, self.box.id, row[0]],
+            [file.place, file.info, codec.flag_text(new), self.modseq, self.box.id, uid],
         )
-        self._count(old, row[7], -1)
-        self._count(new, row[7], +1)
+        self._count(old, size, -1)
+        self._count(new, size, +1)
 
     def _count(self, flags: frozenset[str], size: int, sign: int) -> None:
-        box = self.index.box(self.box.id)
-        assert box is not None
+        box, self.is_changed = self.box, True
         self.box = box._replace(
             modseq=self.modseq,
             total=box.total + sign,
             unseen=box.unseen + (0 if "\\Seen" in flags else sign),
             size=box.size + sign * size,
         )
-        self.index.keep_box(self.box)
 
     # --- new messages ------------------------------------------------------------------------------------------------
 
-    def _number(
-        self, new: dict[str, FileName], lost: dict[str, int], keywords: dict[str, str], there: Collection[str]
-    ) -> None:
-        """Give UIDs to what is new, as the list has them; where it has none, write them into it."""
+    def _number(self, new: dict[str, FileName], lost: dict[str, int], keywords: dict[str, str]) -> bool:
+        """Give UIDs to what is new, as the list has them; where it has none, write them into it. False: no lock."""
         if new and self.said is None:
+            # Dovecot puts files in their place before it writes their UIDs: so what was listed is older than the list.
             self.said = uidlist.read(self.folder)
         said = self.said
         if said is None:
-            return
+            return True
         if lost or not said.guid or not said.uidvalidity or any(self._is_free(said, base) for base in new):
-            try:
-                said = self._write_uids(list(new), lost)
-            except Unavailable as error:
-                log.warn("{folder}: new messages wait: {error}", folder=self.folder, error=error)
-                self.is_whole = False
-                new = {base: file for base, file in new.items() if not self._is_free(said, base)}
+            if not self.is_locked:
+                return False
+            self._write_uids(said, list(new), lost)
         uidnext = said.uidnext
-        if self.directory not in self.look.held and self._is_fresh():
-            # Another program has written UIDs for files that it is about to put here. Nothing above them is told yet:
-            # for clients a UID that was passed never comes.
-            to_come = [uid for base, uid in said.uids.items() if uid >= self.box.uidnext and base not in there]
-            uidnext = min([uidnext, *to_come])
-            self.is_pending = bool(to_come)
-            self.is_whole = self.is_whole and not to_come
         for base in sorted(new, key=lambda base: said.uids[base]):
-            uid = said.uids[base]
-            if uid >= uidnext or not self._add(uid, new[base], keywords, said.sizes.get(base)):
-                self.is_whole = False
-                self.is_pending = True
-                uidnext = min(uidnext, uid)
+            if not self._add(said.uids[base], new[base], keywords, said.sizes.get(base)):
+                # Nothing above it is told yet: for clients a UID that was passed never comes.
+                uidnext = said.uids[base]
+                self.is_whole, self.is_pending = False, True
                 break
-        box = self.index.box(self.box.id)
-        assert box is not None
-        if uidnext > box.uidnext:
-            self.box = box._replace(uidnext=uidnext, modseq=self.modseq)
-            self.index.keep_box(self.box)
+        if uidnext > self.box.uidnext:
+            self.box, self.is_changed = self.box._replace(uidnext=uidnext, modseq=self.modseq), True
+        return True
 
-    def _write_uids(self, new: list[str], lost: dict[str, int]) -> UidList:
-        """The list, with UIDs for what has none."""
-        path = self.folder / uidlist.NAME
-        is_held = self.directory in self.look.held
-        with nullcontext() if is_held else dotlock(path, self.look.files, self.look.timeout):
-            said = uidlist.read(self.folder)
-            said.uidnext = max(said.uidnext, self.box.uidnext)
-            for base in sorted(new, key=filename.by_time):
-                if self._is_free(said, base):
-                    said.uids[base] = said.uidnext
-                    said.uidnext += 1
-            given = {**lost, **{base: said.uids[base] for base in new}}
-            head = UidList(self.box.uidvalidity, self.box.uidnext, self._guid())
-            uidlist.add(self.folder, given, head, self.look.files)
-            self.written = signature(path)
-        return said
-
-    def _is_fresh(self) -> bool:
-        try:
-            age = time.time() - (self.folder / uidlist.NAME).stat().st_mtime
-        except FileNotFoundError:
-            return False
-        return abs(age) < FRESH
+    def _write_uids(self, said: UidList, new: list[str], lost: dict[str, int]) -> None:
+        """UIDs for what has none; the list is locked."""
+        said.uidnext = max(said.uidnext, self.box.uidnext)
+        for base in sorted(new, key=filename.by_time):
+            if self._is_free(said, base):
+                said.uids[base] = said.uidnext
+                said.uidnext += 1
+        given = {**lost, **{base: said.uids[base] for base in new}}
+        head = UidList(self.box.uidvalidity, self.box.uidnext, self._guid())
+        uidlist.add(self.folder, given, head, self.look.files)
 
     def _is_free(self, said: UidList, base: str) -> bool:
         """Whether it needs a UID: it has none, or one that was told of before."""
@@ -274,11 +280,13 @@ class FolderLook:
             summary=summary,
         )
         self.index.keep_message(row, *file)
-        self.box = self.index.box(self.box.id) or self.box
         self.box = self.box._replace(uidnext=max(self.box.uidnext, uid + 1))
-        self.index.keep_box(self.box)
         self._count(flags, size, +1)
         return True
+
+
+def _base(path: str) -> str:
+    return path[4:].partition(":")[0]  # after "new/" or "cur/"
 
 
 def vanish(index: Index, box_id: str, modseq: int) -> None:

@@ -70,7 +70,9 @@ class Index:
             self.db.execute("PRAGMA synchronous = FULL")  # COMMIT returns when it would survive a power cut
             (version,) = self.one("PRAGMA user_version")
             if version > VERSION:
-                raise Unavailable(f"{path}: made by a newer version of this plugin ({version}; this one knows {VERSION})")
+                raise Unavailable(
+                    f"{path}: made by a newer version of this plugin ({version}; this one knows {VERSION})"
+                )
             if not version:
                 with self.transaction():
                     for statement in SCHEMA.split(";\n"):

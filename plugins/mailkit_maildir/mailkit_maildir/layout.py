@@ -70,7 +70,9 @@ class Layout:
             return None
         values = {}
         for level, part in zip(self.levels, parts, strict=True):
-            found = re.fullmatch(_FIELD.sub(r"(?P<\1>.+)", re.escape(level).replace(r"\{", "{").replace(r"\}", "}")), part)
+            found = re.fullmatch(
+                _FIELD.sub(r"(?P<\1>.+)", re.escape(level).replace(r"\{", "{").replace(r"\}", "}")), part
+            )
             if found is None:
                 return None
             values |= found.groupdict()

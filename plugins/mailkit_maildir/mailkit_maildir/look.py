@@ -18,8 +18,8 @@ from twisted_mail_kit.interfaces import Mailbox
 
 SETTLED = 0.05
 """Seconds after which a directory's time tells every later change from an earlier one."""
-SHARE = 20
-"""To list a folder that changes all the time takes one part in so many of the time."""
+SHARE = 5
+"""To look at a folder that changes all the time takes one part in so many of the time."""
 
 
 @define
@@ -38,7 +38,7 @@ class Seen:
     uidlists: dict[str, str] = field(factory=dict)
     keywords: dict[str, str] = field(factory=dict)
     pending: set[str] = field(factory=set)
-    """Folders whose list has UIDs without a file, just now: messages that another program is about to put there."""
+    """Folders in which a message was there that could not be taken in yet, nor those after it."""
 
     @classmethod
     def kept(cls, index: Index) -> Seen:
@@ -109,7 +109,11 @@ class Look:
             self._compare_folders(folders, directories)
             if folders != directories.keys() or subscriptions != self.seen.subscriptions:
                 self._compare_subscriptions()
-            looks = [self._list(directory, box_id) for directory, box_id in self.index.directories().items() if directory in to_list]
+            looks = [
+                self._list(directory, box_id)
+                for directory, box_id in self.index.directories().items()
+                if directory in to_list
+            ]
             for one in looks:
                 one.take_in()
             for one in looks:
@@ -130,10 +134,11 @@ class Look:
         folder = self.root / directory
         new, cur = touched(folder / "new"), touched(folder / "cur")
         uids, keywords = signature(folder / uidlist.NAME), signature(folder / lists.KEYWORDS)
-        is_new = (new, cur) != self.seen.listed.get(directory) or self._is_settled_now(directory)
-        if is_new and directory not in self.held and directory in self.seen.due and not self._is_due(directory):
+        is_new = (new, cur) != self.seen.listed.get(directory)
+        if is_new and directory in self.seen.due and not self._is_due(directory):
             # Touched again, just after it was listed: wait, where to list it takes long.
             is_new = self.seen.cost.get(directory, 0) < SETTLED / SHARE
+        is_new = is_new or self._is_settled_now(directory)
         if not is_new and not self._is_due(directory):
             if uids == self.seen.uidlists.get(directory) and keywords == self.seen.keywords.get(directory):
                 return None

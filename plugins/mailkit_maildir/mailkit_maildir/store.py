@@ -92,7 +92,7 @@ class MaildirStore:
                 root = self.layout.directory(name)
                 desk = self.desks[name] = Desk(name, root, lambda: self.seconds(), self.timeout)
             self.desks.move_to_end(name)
-            spare = list(self.desks.values())[: -OPEN] if len(self.desks) > OPEN else []
+            spare = list(self.desks.values())[:-OPEN] if len(self.desks) > OPEN else []
         for other in spare:
             if not other.in_use() or other.try_close():
                 with self._lock:

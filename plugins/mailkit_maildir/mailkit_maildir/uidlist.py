@@ -108,7 +108,12 @@ def add(folder: Path, uids: Mapping[str, int], head: UidList, files: Files) -> N
     missing = {base: uid for base, uid in uids.items() if there.uids.get(base) != uid}
     if there.uidvalidity and there.guid and not missing:
         return
-    if there.uidvalidity and there.guid and min(missing.values()) >= there.uidnext and not missing.keys() & there.uids.keys():
+    if (
+        there.uidvalidity
+        and there.guid
+        and min(missing.values()) >= there.uidnext
+        and not missing.keys() & there.uids.keys()
+    ):
         _append(folder, missing)
         return
     there.uidvalidity = there.uidvalidity or head.uidvalidity
@@ -116,6 +121,11 @@ def add(folder: Path, uids: Mapping[str, int], head: UidList, files: Files) -> N
     there.uidnext = max(there.uidnext, head.uidnext)
     there.uids |= missing
     write(folder, there, files)
+
+
+def add_known(folder: Path, uids: Mapping[str, int]) -> None:
+    """As `add`, where the list was read under the lock that is still held, and all of these are new and above it."""
+    _append(folder, uids)
 
 
 def _append(folder: Path, uids: Mapping[str, int]) -> None:

@@ -135,7 +135,11 @@ def picture(client):
         if {b"\\noselect", b"\\nonexistent"} & {one.lower() for one in attributes}:
             continue
         chosen = client.select_folder(name, readonly=True)
-        rows = client.fetch(client.search(), ["UID", "FLAGS", "RFC822.SIZE", "INTERNALDATE", "BODY.PEEK[]"]) if chosen[b"EXISTS"] else {}
+        rows = (
+            client.fetch(client.search(), ["UID", "FLAGS", "RFC822.SIZE", "INTERNALDATE", "BODY.PEEK[]"])
+            if chosen[b"EXISTS"]
+            else {}
+        )
         seen[name] = (
             chosen[b"UIDVALIDITY"],
             chosen[b"UIDNEXT"],

@@ -15,7 +15,9 @@ class Ours:
     """``async with Ours(root) as ours``; its clients block, so they belong into threads."""
 
     def __init__(self, root, **options):
-        self.store = MaildirStore(root, running_reactor(), Options(lock_timeout=5, layout="{local}", **options), "example.org")
+        self.store = MaildirStore(
+            root, running_reactor(), Options(lock_timeout=5, layout="{local}", **options), "example.org"
+        )
         checker = InMemoryUsernamePasswordDatabaseDontUse(**{f"{user}@example.org": b"secret" for user in USERS})
         self.kit = MailKit(hostname="mail.example.org", domains=["example.org"], store=self.store, auth=checker)
         self.kit.listen("imap", "tcp:0:interface=127.0.0.1")

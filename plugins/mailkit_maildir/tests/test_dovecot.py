@@ -32,8 +32,12 @@ def dovecot():
             yield server
         finally:
             server.stop()
-    wrong = [line for line in server.log().splitlines() if any(word in line for word in ("Error", "Panic", "Warning: "))]
-    assert not [line for line in wrong if "permissions for login" not in line and "signal 15" not in line], "what Dovecot thinks of our tree"
+    wrong = [
+        line for line in server.log().splitlines() if any(word in line for word in ("Error", "Panic", "Warning: "))
+    ]
+    assert not [line for line in wrong if "permissions for login" not in line and "signal 15" not in line], (
+        "what Dovecot thinks of our tree"
+    )
 
 
 def furnish(dovecot, user):
@@ -171,6 +175,7 @@ async def test_both_at_the_same_time_lose_nothing_and_give_no_uid_twice(dovecot)
 async def test_an_index_that_is_lost_is_made_again_with_the_same_uids(dovecot):
     await deferToThread(furnish, dovecot, "amy")
     async with Ours(dovecot.mail) as ours:
+
         def live():
             client = ours.client("amy")
             change(client, "INBOX", 50)
