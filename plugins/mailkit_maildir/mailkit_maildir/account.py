@@ -41,19 +41,19 @@ class MaildirAccount:
         self.store = store
         self.name = name
 
-    def state(self) -> int:
+    def state(self) -> int:  # type: ignore[override]
         """See IAccount."""
         with self.store.turn(self.name) as (desk, index):
             desk.up_to_date(index)
             return index.state()
 
-    def mailboxes(self) -> Sequence[Mailbox]:
+    def mailboxes(self) -> Sequence[Mailbox]:  # type: ignore[override]
         """See IAccount."""
         with self.store.turn(self.name) as (desk, index):
             desk.up_to_date(index)
             return desk.ledger(index).mailboxes()
 
-    def messages(
+    def messages(  # type: ignore[override]
         self, mailbox_id: str, uids: Sequence[int] | None = None, after: int = 0, limit: int = 1000
     ) -> Sequence[Message]:
         """See IAccount."""
@@ -61,13 +61,15 @@ class MaildirAccount:
             desk.up_to_date(index)
             return desk.ledger(index).messages(mailbox_id, uids, after, limit)
 
-    def changes(self, since: int, mailbox_id: str | None = None, limit: int = 1000) -> Changes:
+    def changes(self, since: int, mailbox_id: str | None = None, limit: int = 1000) -> Changes:  # type: ignore[override]
         """See IAccount."""
         with self.store.turn(self.name) as (desk, index):
             desk.up_to_date(index)
             return desk.ledger(index).changes(since, mailbox_id, limit)
 
-    def apply(self, ops: Sequence[Operation], if_state: int | None = None, token: str | None = None) -> Applied:
+    def apply(  # type: ignore[override]
+        self, ops: Sequence[Operation], if_state: int | None = None, token: str | None = None
+    ) -> Applied:
         """See IAccount."""
         targets = [op.mailbox_id for op in ops if isinstance(op, Add)]
         targets += [op.to_mailbox_id for op in ops if isinstance(op, Copy | Move)]
@@ -81,7 +83,7 @@ class MaildirAccount:
             raise AccountNotFound(self.name)
         return PenWriter(desk.pen, desk.files, self.store.seconds())
 
-    def read_blob(self, blob_id: str, offset: int, size: int) -> bytes:
+    def read_blob(self, blob_id: str, offset: int, size: int) -> bytes:  # type: ignore[override]
         """See IAccount."""
         if not BLOB_ID.fullmatch(blob_id):
             raise BlobNotFound(blob_id)

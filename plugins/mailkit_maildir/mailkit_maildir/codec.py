@@ -16,7 +16,7 @@ MESSAGE = "box, uid, email, thread, blob, size, date, saved, flags, modseq, crea
 
 def mailbox(row: tuple[Any, ...]) -> Mailbox:
     """Of a row of `BOX`."""
-    return Mailbox(row[0], tuple(json.loads(row[1])), *row[2:9], bool(row[9]))
+    return Mailbox._make((row[0], tuple(json.loads(row[1])), *row[2:9], bool(row[9])))
 
 
 def box_values(box: Mailbox) -> list[Any]:
@@ -28,7 +28,7 @@ def fact(row: tuple[Any, ...]) -> Message | Removal:
     """Of a row of `MESSAGE`; one without a blob is a removal."""
     if row[4] is None:
         return Removal(row[0], row[1], row[2], row[9])
-    return Message(*row[:8], flags_of(row[8]), *row[9:])
+    return Message._make((*row[:8], flags_of(row[8]), *row[9:]))
 
 
 def message_values(row: Message) -> list[Any]:

@@ -247,7 +247,9 @@ class Doing:
         """Whether a file of that base is in the folder, under any flags."""
         if folder not in self.bases:
             self.bases[folder] = {
-                parse(place, name).base for place in ("new", "cur") for name in os.listdir(folder / place)
+                parse(place, name).base
+                for place in ("new", "cur")
+                for name in os.listdir(folder / place)  # noqa: PTH208
             }
         return base in self.bases[folder]
 

@@ -34,7 +34,7 @@ HOUR, DAY = 3600.0, 24 * 3600.0
 TOMBSTONES = 5000
 """Removals that are remembered in any case; others for two weeks."""
 TURN = 5
-"""Another call of this process is waited for longer than a lock that another process has: it may itself wait for one."""
+"""Another call of this process is waited for longer than a lock of another process: it may itself wait for one."""
 PLACES = 16
 """Messages with bare line feeds that are read at the same time."""
 

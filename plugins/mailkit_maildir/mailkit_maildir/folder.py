@@ -142,7 +142,7 @@ class FolderLook:
         found: set[str] = set()
         for place in ("new", "cur"):
             try:
-                names = os.listdir(self.folder / place)
+                names = os.listdir(self.folder / place)  # noqa: PTH208 (half the time)
             except FileNotFoundError:
                 self.is_whole = False
             else:

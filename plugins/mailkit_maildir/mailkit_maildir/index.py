@@ -1,4 +1,4 @@
-"""The index of one account: what a Maildir cannot say, what it says in a slow way, and what is still to be done to it."""
+"""The index of one account: what a Maildir cannot say, what it says slowly, and what is still to be done to it."""
 
 from __future__ import annotations
 
@@ -136,8 +136,8 @@ class Index:
 
     def directory(self, box_id: str) -> str | None:
         """Its folder; None: it has none any more."""
-        row = self.one("SELECT dir FROM box WHERE id = ?", box_id)
-        return row and row[0]
+        row: tuple[str | None] | None = self.one("SELECT dir FROM box WHERE id = ?", box_id)
+        return row[0] if row else None
 
     def directories(self) -> dict[str, str]:
         """Folder -> id."""

@@ -68,7 +68,7 @@ class Layout:
         parts = directory.relative_to(self.root).parts
         if len(parts) != len(self.levels):
             return None
-        values = {}
+        values: dict[str, str] = {}
         for level, part in zip(self.levels, parts, strict=True):
             found = re.fullmatch(
                 _FIELD.sub(r"(?P<\1>.+)", re.escape(level).replace(r"\{", "{").replace(r"\}", "}")), part

@@ -59,7 +59,7 @@ class MaildirLedger(Ledger):
     def head(self, box_id: str) -> tuple[int, int, str]:
         """UIDVALIDITY, next UID and GUID of a box."""
         found = self.index.one("SELECT uidvalidity, uidnext, guid FROM box WHERE id = ?", box_id)
-        return (*found,)  # type: ignore[return-value]
+        return (*found,)
 
     def open(self, create: bool = False, above: int = 0) -> None:
         """As `IMailStore.open_account`; the inbox gets a UIDVALIDITY greater than `above`."""

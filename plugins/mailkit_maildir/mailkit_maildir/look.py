@@ -139,9 +139,9 @@ class Look:
             # Touched again, just after it was listed: wait, where to list it takes long.
             is_new = self.seen.cost.get(directory, 0) < SETTLED / SHARE
         is_new = is_new or self._is_settled_now(directory)
-        if not is_new and not self._is_due(directory):
-            if uids == self.seen.uidlists.get(directory) and keywords == self.seen.keywords.get(directory):
-                return None
+        is_other = uids != self.seen.uidlists.get(directory) or keywords != self.seen.keywords.get(directory)
+        if not (is_new or is_other or self._is_due(directory)):
+            return None
         return new, cur, uids, keywords
 
     def _is_settled_now(self, directory: str) -> bool:

@@ -67,7 +67,7 @@ class PenWriter:
             self._number = self.files.create(self.half)
         return self._number
 
-    def write(self, octets: bytes) -> None:
+    def write(self, octets: bytes) -> None:  # type: ignore[override]
         """See IBlobWriter."""
         if not octets:
             return
@@ -78,7 +78,7 @@ class PenWriter:
         self.whole_line_ends += octets.count(b"\r\n") + (self.last == b"\r" and octets[:1] == b"\n")
         self.last = octets[-1:]
 
-    def commit(self) -> str:
+    def commit(self) -> str:  # type: ignore[override]
         """See IBlobWriter."""
         with troubles():
             number = self.number
@@ -94,7 +94,7 @@ class PenWriter:
         self.pen.remember(self.blob_id, self.size + self.line_ends - self.whole_line_ends)
         return self.blob_id
 
-    def abort(self) -> None:
+    def abort(self) -> None:  # type: ignore[override]
         """See IBlobWriter."""
         if not self.is_over:
             self.close()

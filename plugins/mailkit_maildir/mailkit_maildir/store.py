@@ -51,7 +51,7 @@ class MaildirStore:
         self.hints = Hints(reactor, options.watch, self._look)
         self._lock = threading.Lock()
 
-    def open_account(self, name: str, create: bool = False) -> MaildirAccount:
+    def open_account(self, name: str, create: bool = False) -> MaildirAccount:  # type: ignore[override]
         """See IMailStore."""
         desk = self.desk(name)
         if create and not (desk.root / "cur").is_dir():
@@ -76,7 +76,7 @@ class MaildirStore:
             above = self._floor()
             desk.commit(index, lambda ledger: ledger.open(create=True, above=above), [], strict=True)
 
-    def close(self) -> None:
+    def close(self) -> None:  # type: ignore[override]
         """See IMailStore."""
         self.hints.stop()
         for desk in list(self.desks.values()):
@@ -125,14 +125,13 @@ class MaildirStore:
 
     # --- IAccountList ------------------------------------------------------------------------------------------------
 
-    def account_names(self, after: str = "", limit: int = 1000) -> Sequence[str]:
+    def account_names(self, after: str = "", limit: int = 1000) -> Sequence[str]:  # type: ignore[override]
         """See IAccountList."""
         names = sorted(self.layout.accounts())
         return names[bisect_right(names, after) :][:limit]
 
-    def remove_account(self, name: str) -> None:
+    def remove_account(self, name: str) -> None:  # type: ignore[override]
         """See IAccountList."""
-        desk = self.desk(name)
         with self.turn(name) as (desk, index):
             last = index.one("SELECT ifnull(max(uidvalidity), 0) FROM box")[0]
             if last > self._floor():

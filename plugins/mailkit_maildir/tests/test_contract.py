@@ -1,4 +1,4 @@
-"""The Maildir++ store keeps the promises of a store: at the levels core, abilities, streaming, faults, crash and model."""
+"""The Maildir++ store keeps the promises of a store, at every level that the contract has."""
 
 import fcntl
 import os

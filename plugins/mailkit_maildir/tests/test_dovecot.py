@@ -10,8 +10,8 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 sys.path.insert(0, str(Path(__file__).parent))
-from dovecot import Dovecot, picture
-from ours import Ours
+from dovecot_peer import Dovecot, picture
+from our_server import Ours
 
 pytestmark = pytest.mark.interop
 

@@ -18,7 +18,7 @@ from twisted_mail_kit.interfaces import Add, Copy, CreateMailbox, DeleteMailbox,
 from twisted_mail_kit.testing.contracts.promise import running_reactor
 
 sys.path.insert(0, str(Path(__file__).parent))
-from ours import Ours
+from our_server import Ours
 
 LETTER = b"From: ann@example.org\nSubject: a letter\n\nDear all,\n"
 WHOLE = LETTER.replace(b"\n", b"\r\n")
@@ -110,7 +110,7 @@ def test_bare_line_feeds_are_read_as_line_ends_of_mail(store, joe):
 def test_flags_by_renaming_and_removals_are_changes_with_a_modseq(store, joe):
     files = [deliver(joe, f"170000010{number}.x") for number in range(3)]
     account = store.open_account("joe")
-    one, two, three = rows_of(account, "INBOX")
+    _, two, three = rows_of(account, "INBOX")
     since = account.state()
     files[0].rename(joe / "cur" / (files[0].name + ":2,"))
     assert account.state() == since, "to be looked at is no change"
