@@ -102,6 +102,7 @@ def test_a_short_key_is_told(write: Callable[..., Path], tmp_path: Path, warning
         (RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")), "password"),
         (None, "No such file"),
     ],
+    ids=["empty", "binary", "cut", "another kind", "locked", "missing"],  # the keys are other ones each time
 )
 def test_what_is_no_key_is_one_clear_line(
     write: Callable[..., Path], tmp_path: Path, octets: bytes | None, words: str

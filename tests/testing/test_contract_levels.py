@@ -22,6 +22,7 @@ from twisted_mail_kit.stores.memory import MemoryAccount, MemoryStore
 from twisted_mail_kit.stores.sqlite import SQLiteStore
 from twisted_mail_kit.stores.sqlite.account import SQLiteAccount
 from twisted_mail_kit.testing.contracts import LEVELS, MailStoreContract, mail_store_contract
+from twisted_mail_kit.testing.contracts.crowds import pause
 from twisted_mail_kit.testing.contracts.mail_store import promises
 
 # --- which are held ----------------------------------------------------------------------------------------------
@@ -145,7 +146,7 @@ class SkipsToThePage(Levels):
         async def messages(
             self, mailbox_id: str, uids: Sequence[int] | None = None, after: int = 0, limit: int = 1000
         ) -> Sequence[Message]:
-            time.sleep(after / 3000 * 0.4)
+            time.sleep(after / 3000)
             self.held.extend(b"x" * (20 << 20))
             return await super().messages(mailbox_id, uids, after, limit)
 
@@ -181,6 +182,7 @@ class LosesUpdates(Levels):
         async def apply(
             self, ops: Sequence[Operation], if_state: int | None = None, token: str | None = None
         ) -> Applied:
+            await pause(0.05)  # so that somebody comes in between
             return await super().apply(ops, None, token)
 
 
@@ -244,6 +246,8 @@ class NoHints(Levels):
 
 @breaks("test_a_store_does_as_the_reference_does_in_every_life")
 class FlagsOfAFewAtMost(MailStoreContract):
+    steps = 8
+
     def make_store(self, tmp_path: Path) -> MemoryStore:
         class Store(MemoryStore):
             async def open_account(self, name: str, create: bool = False) -> MemoryAccount:

@@ -167,11 +167,12 @@ class Desk:
 
     def up_to_date(self, index: Index) -> None:
         """Look at the files, if that is possible; what was known before is true, too."""
+        if self.broken:
+            return
         try:
             self.catch_up(index)
-        except AccountNotFound:
-            raise
         except (MailError, OSError, sqlite3.Error) as error:
+            self._note(error)
             if not index.state():
                 raise
             if not self._is_troubled:
@@ -198,8 +199,17 @@ class Desk:
         """Do `work` with a ledger, durably, and then to the files what it means. `targets` are the boxes that get
         new messages: nobody else gives UIDs there meanwhile. With `strict` it is an error that the files could not be
         changed at once."""
+        if self.pen.failed:
+            self._note(self.pen.failed)
         if self.broken:
             raise Unavailable(self.broken)
+        try:
+            return self._commit(index, work, targets, strict)
+        except (OSError, sqlite3.Error) as error:
+            self._note(error)
+            raise
+
+    def _commit(self, index: Index, work: Callable[[MaildirLedger], T], targets: list[str], strict: bool) -> T:
         with ExitStack() as locks:
             directories = (index.directory(box_id) for box_id in targets)
             held = frozenset(directory for directory in directories if directory is not None)
@@ -209,15 +219,10 @@ class Desk:
             if index.state():
                 self.catch_up(index, held)
             ledger = self.ledger(index)
-            try:
-                with index.transaction():
-                    done = work(ledger)
-                    deeds = ledger.plan()
-                    index.plan(deeds)
-            except sqlite3.OperationalError as error:
-                if "FSYNC" in error.sqlite_errorname:
-                    self._break(index, error)
-                raise
+            with index.transaction():
+                done = work(ledger)
+                deeds = ledger.plan()
+                index.plan(deeds)
             if deeds:
                 self._do_what_is_decided(index, deeds, held, strict)
             for directory in held:
@@ -230,8 +235,7 @@ class Desk:
             self._do(index, deeds, held, again=False)
         except (MailError, OSError, sqlite3.Error) as error:
             self.log.warn("{root}: a change is not in the files yet: {error}", root=self.root, error=error)
-            if isinstance(error, SyncFailed):
-                self._break(index, error)
+            self._note(error)
             if strict:
                 raise
 
@@ -240,11 +244,12 @@ class Desk:
         with index.transaction(durable=False):
             index.db.execute("DELETE FROM deed")
 
-    def _break(self, index: Index, error: Exception) -> None:
-        # After a failed sync nobody knows what the disk has. What is in the index file is looked at when it is opened.
-        self.broken = (
-            f"{self.root}: the disk has failed ({error}); nothing is written here until the server is restarted"
-        )
+    def _note(self, error: Exception) -> None:
+        """Write nothing more after a failed sync: nobody knows what the disk has. It is looked at when it is opened."""
+        if self.broken or not (isinstance(error, SyncFailed) or "FSYNC" in getattr(error, "sqlite_errorname", "")):
+            return
+        what = "nothing is written here until the server is restarted"
+        self.broken = f"{self.root}: the disk has failed ({error}); {what}"
         self.log.error("{broken}", broken=self.broken)
 
     # --- sweeping ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zope.interface import implementer
 
-from mailkit_maildir.files import Files, sync_directory, troubles, write_all
+from mailkit_maildir.files import Files, SyncFailed, sync_directory, troubles, write_all
 from twisted_mail_kit.errors import Unavailable
 from twisted_mail_kit.interfaces import IBlobWriter
 
@@ -23,6 +23,8 @@ class Pen:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.failed: OSError | None = None
+        """A sync of it has failed."""
         self.lines: OrderedDict[str, int] = OrderedDict()
         """Blob id -> octets with CR LF for every line end, of those that were written lately."""
 
@@ -87,7 +89,9 @@ class PenWriter:
                 os.fsync(number)
                 self.half.rename(self.pen.path(self.blob_id))
                 sync_directory(self.pen.directory)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, SyncFailed):
+                    self.pen.failed = error
                 self.abort()
                 raise
             self.close()

@@ -16,6 +16,7 @@ class TestMaildirStore(MailStoreContract):
 
     persistent = True
     large, many = 50_000_000, 1_000
+    crashes, power_cuts, faults = 5, 6, 8  # MAILKIT_CRASHES, MAILKIT_POWER_CUTS and MAILKIT_FAULTS play more
 
     def make_store(self, tmp_path):
         store = MaildirStore(tmp_path / "mail", running_reactor(), Options(lock_timeout=2))

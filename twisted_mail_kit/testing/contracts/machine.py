@@ -21,9 +21,8 @@ from twisted_mail_kit.testing.contracts.promise import running_reactor
 
 EXAMPLES = int(os.environ.get("MAILKIT_MODEL") or 25)
 """How many lives; MAILKIT_MODEL makes it thousands."""
-STEPS = 30
 
-seeds = st.integers(0, 2**16)
+seeds = st.integers(0, 2**8)
 accounts = st.integers(0, 1)
 limits = st.sampled_from([1000, 1, 3])
 words = {kind: st.just(kind) for kind in ("create", "update", "delete", "copy", "move", "replace", "flag", "remove")}
@@ -31,7 +30,9 @@ kinds = st.one_of(st.just("add"), *words.values())
 In = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-def live(store: IMailStore, reopen: Callable[[], Coroutine[Any, Any, IMailStore]] | None, is_over: list[bool]) -> None:
+def live(
+    store: IMailStore, reopen: Callable[[], Coroutine[Any, Any, IMailStore]] | None, is_over: list[bool], steps: int
+) -> None:
     """Let it live through all its lives, in a thread; raises what went wrong, with the shortest story that shows it."""
     current, lives = [store], [0]
 
@@ -98,7 +99,7 @@ def live(store: IMailStore, reopen: Callable[[], Coroutine[Any, Any, IMailStore]
         Life,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
+            stateful_step_count=steps,
             deadline=None,
             database=None,
             report_multiple_bugs=False,

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 import pytest
-from twisted.internet.threads import deferToThread
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from twisted_mail_kit.interfaces import IAccount, IMailStore
 from twisted_mail_kit.stores.memory import MemoryStore
 from twisted_mail_kit.testing.contracts.pairs import Pair
-from twisted_mail_kit.testing.contracts.promise import StoreBench, promise
+from twisted_mail_kit.testing.contracts.promise import StoreBench, promise, running_reactor
 
 
 class ModelPromises(StoreBench):
     """Random operations, side by side."""
 
     level = "model"
+    steps = 30
+    """How much happens in a life at most."""
 
     @promise
     async def test_a_store_does_as_the_reference_does(self, account: IAccount) -> None:
@@ -38,9 +43,25 @@ class ModelPromises(StoreBench):
             return current[0]  # type: ignore[no-any-return]
 
         try:
-            await deferToThread(live, store, reopen if self.persistent else None, is_over)
+            await _in_a_thread(lambda: live(store, reopen if self.persistent else None, is_over, self.steps))
         finally:
             is_over.append(True)
+
+
+def _in_a_thread(work: Callable[[], None]) -> Deferred[None]:
+    """Not one of the reactor's: those are waited for at its end, and this one may then be waiting for the reactor."""
+    done: Deferred[None] = Deferred(lambda _: None)
+
+    def whole() -> None:
+        result: Failure | None = None
+        try:
+            work()
+        except BaseException:
+            result = Failure()
+        running_reactor().callFromThread(lambda: None if done.called else done.callback(result))
+
+    Thread(target=whole, daemon=True, name="lives of the model").start()
+    return done
 
 
 async def _live(account: IAccount, seed: int, steps: int) -> None:
