@@ -29,6 +29,7 @@ from twisted_mail_kit.stores.memory import MemoryAccount, MemoryStore
 from twisted_mail_kit.stores.memory_draft import Draft
 from twisted_mail_kit.testing.contracts import MailStoreContract, mail_store_contract
 from twisted_mail_kit.testing.contracts.crowds import pause
+from twisted_mail_kit.testing.contracts.mail_store import promises
 
 DEFECTS: list[tuple[str, type[MemoryStore], str]] = []
 
@@ -358,10 +359,23 @@ def test_a_broken_store_is_caught(
 def test_nothing_in_the_suite_is_left_out() -> None:
     """Each file of promises is in the contract, and each of its tests has a name of its own."""
     names: dict[str, type] = {}
-    for promises in MailStoreContract.__mro__[1:-2]:
-        for name in vars(promises):
+    for one in MailStoreContract.__mro__[1:-2]:
+        for name in vars(one):
             if name.startswith("test_"):
-                assert name not in names, f"{name} is in {promises} and in {names[name]}"
-                names[name] = promises
+                assert name not in names, f"{name} is in {one} and in {names[name]}"
+                names[name] = one
     assert len(names) > 90
     assert {promise for _, _, promise in DEFECTS} <= names.keys()
+
+
+UNPROVEN = 62
+"""So many promises of the level core have no broken store yet. Make it less; never more."""
+
+
+def test_what_no_broken_store_violates_is_known() -> None:
+    proven = {promise for _, _, promise in DEFECTS}
+    core = {name for name, test in promises() if test.level == "core"}
+    # What is kept over a restart is broken in tests/testing/test_contracts_in_use.py.
+    unproven = sorted(name for name in core - proven if not name.endswith("opened_again"))
+    print(*unproven, sep="\n")
+    assert len(unproven) <= UNPROVEN
