@@ -15,7 +15,6 @@ from zope.interface import Interface
 from twisted_mail_kit.checks.settings import LowDiskSettings, SenderIdentitySettings
 from twisted_mail_kit.cli.asking import become_owner
 from twisted_mail_kit.config import Chosen, Config, load
-from twisted_mail_kit.control.fsck_verbs import fsck_verbs
 from twisted_mail_kit.control.place import SOCKET
 from twisted_mail_kit.control.server import Control
 from twisted_mail_kit.control.store_verbs import store_verbs
@@ -81,8 +80,9 @@ class Configured:
             self.kit = MailKit(store=store, reactor=reactor, **asdict(fittings, recurse=False))
         self.kit.reread = self._reread
         self.kit.refitted = self._refitted
-        verbs = {**(queue_verbs(self.outgoing.desk) if self.outgoing is not None else {}), **fsck_verbs(store)}
-        verbs |= store_verbs(store, config.tables.state)
+        verbs = dict(store_verbs(store, config.tables.state))
+        if self.outgoing is not None:
+            verbs |= queue_verbs(self.outgoing.desk)
         self.control = Control(config.tables.state / SOCKET, reactor, verbs)
         self._next: tuple[Config, OutgoingSettings] | None = None
 

@@ -14,9 +14,9 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from twisted_mail_kit.control.fsck_verbs import fsck_verbs
 from twisted_mail_kit.control.place import SOCKET, take_lock
 from twisted_mail_kit.control.server import Control
+from twisted_mail_kit.control.store_verbs import store_verbs
 from twisted_mail_kit.mail.operations import Add
 from twisted_mail_kit.stores.sqlite import SQLiteStore
 
@@ -74,7 +74,7 @@ async def test_what_is_wrong_ends_with_1_until_it_is_repaired(folder: Path) -> N
 async def test_a_running_server_is_asked_and_its_store_is_not_repaired(folder: Path) -> None:
     spoil(folder)
     store = SQLiteStore(folder / "state" / "store", reactor)
-    control = Control(folder / "state" / SOCKET, reactor, fsck_verbs(store))
+    control = Control(folder / "state" / SOCKET, reactor, store_verbs(store, folder / "state"))
     control.start()
     try:
         out, told = await fsck(folder, code=1)

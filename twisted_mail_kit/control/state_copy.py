@@ -14,8 +14,7 @@ from twisted_mail_kit.mail.facts import Findings
 from twisted_mail_kit.queue.sqlite import schema as queue_schema
 from twisted_mail_kit.queue.sqlite.backup import backup as backup_queue
 from twisted_mail_kit.stores.sqlite import schema as store_schema
-from twisted_mail_kit.stores.sqlite.files import Files, is_full
-from twisted_mail_kit.stores.sqlite.restore import copy_file
+from twisted_mail_kit.stores.sqlite.files import PART, Files, copy_file, copy_into_place, is_full
 
 STORE, QUEUE, FILES = "store", "queue", "files"
 """The folders of a backup: as in the state folder, and what lies beside them there."""
@@ -23,7 +22,6 @@ LARGEST = 64 << 20
 """Octets of a file that is taken along; passwords, keys and policies are far smaller."""
 ELSEWHERE = {STORE, QUEUE, "spool", SOCKET}
 """What is copied in another way, or means nothing without its process."""
-PART = ".part"
 
 
 def make_place(state: Path, directory: Path) -> None:
@@ -103,11 +101,7 @@ def _small_files(state: Path) -> Iterator[tuple[Path, int, int]]:
                     found = path.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                if (
-                    path.name in ELSEWHERE
-                    or path.suffix in (".lock", ".pid", ".part")
-                    or not stat.S_ISREG(found.st_mode)
-                ):
+                if path.name in ELSEWHERE or path.suffix in (".lock", ".pid", PART) or not stat.S_ISREG(found.st_mode):
                     continue
                 yield path.relative_to(state), stat.S_IMODE(found.st_mode), found.st_size
 
@@ -117,9 +111,4 @@ def _copy_if_changed(source: Path, target: Path, mode: int, files: Files) -> Non
         target.chmod(mode)
         return
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = target.with_name(target.name + PART)
-    part.unlink(missing_ok=True)
-    copy_file(source, part, files)
-    part.chmod(mode)
-    part.replace(target)
-    files.sync_directory(target.parent)
+    copy_into_place(source, target, files, mode)

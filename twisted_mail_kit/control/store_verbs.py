@@ -1,4 +1,4 @@
-"""What the operator may ask of a running server's store: what it holds, its dead room back, a backup."""
+"""What the operator may ask of a running server's store: what it holds, if it is whole, its dead room, a backup."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ Plain = dict[str, object]
 
 
 def store_verbs(store: Any, state: Path) -> Mapping[str, Verb]:
-    """``store.compact``, ``store.show``, ``store.backup``: findings as plain values."""
+    """``store.check``, ``store.compact``, ``store.show``, ``store.backup``: findings as plain values."""
+
+    async def check() -> object:
+        return plain(await _able(store).check())
 
     async def compact() -> object:
         return plain(await _able(store).compact())
@@ -36,7 +39,7 @@ def store_verbs(store: Any, state: Path) -> Mapping[str, Verb]:
             raise BadSyntax("`directory` is a whole path")
         return plain(await _whole_backup(_able(store), state, place))
 
-    return {"store.compact": compact, "store.show": show, "store.backup": backup}
+    return {"store.check": check, "store.compact": compact, "store.show": show, "store.backup": backup}
 
 
 async def _whole_backup(store: IMaintenance, state: Path, directory: Path) -> Findings:

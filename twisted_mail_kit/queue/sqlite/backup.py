@@ -8,12 +8,10 @@ from pathlib import Path
 
 from twisted_mail_kit.errors import OverQuota, Unavailable
 from twisted_mail_kit.queue.sqlite import schema
-from twisted_mail_kit.stores.sqlite.files import Files, is_full
-from twisted_mail_kit.stores.sqlite.restore import copy_file
+from twisted_mail_kit.stores.sqlite.files import PART, Files, copy_into_place, is_full
 from twisted_mail_kit.stores.sqlite.segments import large_path
 
 ATTEMPTS = 5
-PART = ".part"
 
 
 def backup(root: Path, directory: Path, files: Files | None = None) -> int:
@@ -31,7 +29,7 @@ def backup(root: Path, directory: Path, files: Files | None = None) -> int:
                 continue  # a message has left the queue between its row and its file
         raise Unavailable(f"{root}: a large message's file is missing, or the queue is too busy to be copied")
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        if is_full(error):
             raise OverQuota(f"{directory}: the disk is full") from error
         raise Unavailable(f"{root / schema.DATABASE}: {error}") from error
     except OSError as error:
@@ -63,11 +61,7 @@ def _attempt(root: Path, directory: Path, files: Files) -> int:
             kept.add(path)
             if not path.exists():
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                part = path.with_name(path.name + PART)
-                part.unlink(missing_ok=True)
-                copy_file(large_path(root, number), part, files)
-                part.replace(path)
-                files.sync_directory(path.parent)
+                copy_into_place(large_path(root, number), path, files)
         fd = files.open(new)
         try:
             files.sync(fd)

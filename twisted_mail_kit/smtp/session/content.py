@@ -114,7 +114,5 @@ def _log(session: SMTPSession, transaction: Transaction, *replies: Reply) -> Non
 
 
 def _sum(replies: tuple[Reply, ...]) -> str:
-    if len(replies) == 1:
-        return f"{replies[0].code} {replies[0].enhanced}"
     told = dict.fromkeys(f"{one.code} {one.enhanced}" for one in replies)
     return ", ".join(told)

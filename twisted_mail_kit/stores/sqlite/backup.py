@@ -14,7 +14,7 @@ from attrs import define, field
 from twisted_mail_kit.errors import ConfigurationError, OverQuota, Unavailable
 from twisted_mail_kit.mail.facts import Findings
 from twisted_mail_kit.stores.sqlite import schema
-from twisted_mail_kit.stores.sqlite.files import Files, OpenFile, is_full, read_all, write_all
+from twisted_mail_kit.stores.sqlite.files import PART, PIECE, Files, OpenFile, is_full, read_all, write_all
 from twisted_mail_kit.stores.sqlite.hold import hold
 from twisted_mail_kit.stores.sqlite.segments import LARGE, large_path, segment_path
 
@@ -25,10 +25,7 @@ from twisted_mail_kit.stores.sqlite.segments import LARGE, large_path, segment_p
 
 MARK = "backup-of"
 """The file that says which store a directory is a backup of."""
-PART = ".part"
-"""What a file is called in addition until it is whole."""
 NEW_INDEX = f"{schema.INDEX}{PART}"
-PIECE = 1 << 20
 TAIL = 4096
 """Octets by which it is seen that a segment in the backup is the store's."""
 PAGES = 256
@@ -60,7 +57,7 @@ def backup(
         held = hold(root, files)
         return Backup(root, directory, files, is_wanted).run()
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        if is_full(error):
             raise OverQuota(f"{directory}: the disk is full: the earlier backup is as it was") from error
         raise schema.trouble(root / schema.INDEX, error) from error
     except OSError as error:

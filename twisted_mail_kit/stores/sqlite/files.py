@@ -5,7 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import sqlite3
 from pathlib import Path
+
+PART = ".part"
+"""What a file is called in addition until it is whole."""
+PIECE = 1 << 20
+"""Octets that are copied at once."""
 
 
 class Files:
@@ -134,6 +140,30 @@ class OpenFile:
         self.files.close(self.fd)
 
 
-def is_full(error: OSError) -> bool:
+def copy_file(source: Path, target: Path, files: Files) -> int:
+    """A new file with the same octets, synced; answers how many. Raises OSError."""
+    original = OpenFile(files, files.open(source))
+    copy = OpenFile(files, files.create(target))
+    at = 0
+    while octets := read_all(files, original.fd, PIECE, at):
+        write_all(files, copy.fd, octets, at)
+        at += len(octets)
+    files.sync(copy.fd)
+    return at
+
+
+def copy_into_place(source: Path, target: Path, files: Files, mode: int = 0o600) -> None:
+    """`target` becomes a copy of `source`, whole and durable, or stays as it was. Raises OSError."""
+    part = target.with_name(target.name + PART)
+    part.unlink(missing_ok=True)
+    copy_file(source, part, files)
+    part.chmod(mode)
+    part.replace(target)
+    files.sync_directory(target.parent)
+
+
+def is_full(error: OSError | sqlite3.Error) -> bool:
     """There is no room: it may come back, and nothing is broken."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -13,8 +13,8 @@ from pathlib import Path
 from twisted_mail_kit.errors import ConfigurationError, OverQuota, Unavailable
 from twisted_mail_kit.mail.facts import Findings
 from twisted_mail_kit.stores.sqlite import schema
-from twisted_mail_kit.stores.sqlite.backup import MARK, PART, PIECE
-from twisted_mail_kit.stores.sqlite.files import Files, OpenFile, is_full, read_all, write_all
+from twisted_mail_kit.stores.sqlite.backup import MARK
+from twisted_mail_kit.stores.sqlite.files import PART, Files, copy_file, is_full
 from twisted_mail_kit.stores.sqlite.fsck import check
 
 FAR = 1 << 32
@@ -100,18 +100,6 @@ def _copy(directory: Path, new: Path, files: Files) -> dict[str, int]:
         files.sync_directory(there)
     files.sync_directory(new.parent)
     return counts
-
-
-def copy_file(source: Path, target: Path, files: Files) -> int:
-    """A new file with the same octets, synced; answers how many. Raises OSError."""
-    original = OpenFile(files, files.open(source))
-    copy = OpenFile(files, files.create(target))
-    at = 0
-    while octets := read_all(files, original.fd, PIECE, at):
-        write_all(files, copy.fd, octets, at)
-        at += len(octets)
-    files.sync(copy.fd)
-    return at
 
 
 def _go_on_from_here(index: Path) -> dict[str, int]:
