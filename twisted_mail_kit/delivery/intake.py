@@ -13,6 +13,7 @@ from twisted_mail_kit.delivery.settings import DeliverySettings
 from twisted_mail_kit.errors import TryLater, Unavailable
 from twisted_mail_kit.mail.content import Assembled, Content
 from twisted_mail_kit.mail.outcome import Status
+from twisted_mail_kit.mail.scan import scan_whole
 from twisted_mail_kit.mail.structure import ScanLimits, Scanner, Structure
 
 NO_SPACE = Status("4.3.1", "Insufficient system storage", 452)
@@ -31,16 +32,24 @@ class Intake:
         self.top = top
         self.content = Content(spool, settings.memory)
         self._reactor = reactor
-        self._scanner = Scanner(settings.scan_limits())
-        self._began = False
+        self._limits = settings.scan_limits()
+        self._first: bytes | None = None
+        """What came first, while nothing else has come: it may be all."""
+        self._scanner: Scanner | None = None
 
     async def write(self, octets: bytes) -> None:
         """The next octets. Raises TryLater where the disk is full, Unavailable where it fails."""
-        if not self._began:
-            self._begin(octets)
         content = self.content
         content.write(octets)
-        self._scanner.feed(octets)
+        if self._scanner is not None:
+            self._scanner.feed(octets)
+        elif self._first is None:
+            self._begin(octets)
+        else:
+            self._scanner = Scanner(self._limits)
+            self._scanner.feed(self.top + self._first)
+            self._scanner.feed(octets)
+            self._first = b""
         if content.is_due:
             try:
                 await aside(self._reactor, content.flush)
@@ -52,17 +61,17 @@ class Intake:
 
     def close(self) -> Structure:
         """The structure of `top` and the content together."""
-        if not self._began:
+        if self._scanner is not None:
+            return self._scanner.close()
+        if self._first is None:
             self._begin(b"")
-        return self._scanner.close()
+        return scan_whole(self.top + (self._first or b""), self._limits)
 
     def _begin(self, octets: bytes) -> None:
-        self._began = True
         if octets[:1] in (b" ", b"\t"):
             # Else the first line would be taken for the rest of our own last field.
             self.top += b"\r\n"
-        if self.top:
-            self._scanner.feed(self.top)
+        self._first = octets
 
 
 async def scan(reactor: Any, message: Assembled, limits: ScanLimits) -> Structure:

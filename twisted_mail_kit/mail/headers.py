@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple
@@ -58,33 +58,16 @@ class Headers:
 
     def get(self, name: bytes) -> bytes | None:
         """The first field of that name, in any case: unfolded, without space around it. None: there is none."""
-        values = (self._values or self._index()).get(name.lower())
-        return _on_one_line(values[0]) if values else None
+        values = (self._values or self.index()).get(name.lower())
+        return on_one_line(values[0]) if values else None
 
     def all(self, name: bytes) -> list[bytes]:
         """The fields of that name, in order: unfolded, without space around them."""
-        values = (self._values or self._index()).get(name.lower())
-        return [_on_one_line(value) for value in values] if values else []
+        values = (self._values or self.index()).get(name.lower())
+        return [on_one_line(value) for value in values] if values else []
 
-    @property
-    def is_cut(self) -> bool:
-        """There are more fields than were looked at."""
-        self._index()
-        return self._is_cut
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, bytes) and name.lower() in self._index()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Headers) and other.octets == self.octets
-
-    def __hash__(self) -> int:
-        return hash(self.octets)
-
-    def __repr__(self) -> str:
-        return f"Headers({self.octets!r})"
-
-    def _index(self) -> dict[bytes, list[bytes]]:
+    def index(self) -> Mapping[bytes, Sequence[bytes]]:
+        """The names, in lower case, with the values of each in order, as they came: see `on_one_line`."""
         index = self._values
         if index is None:
             index = self._values = {}
@@ -96,6 +79,24 @@ class Headers:
                     index[name] = [value]
         return index
 
+    @property
+    def is_cut(self) -> bool:
+        """There are more fields than were looked at."""
+        self.index()
+        return self._is_cut
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, bytes) and name.lower() in self.index()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and other.octets == self.octets
+
+    def __hash__(self) -> int:
+        return hash(self.octets)
+
+    def __repr__(self) -> str:
+        return f"Headers({self.octets!r})"
+
     def _pairs(self) -> list[tuple[bytes, bytes]]:
         most = self._most
         if self.octets.count(b"\n") <= most:
@@ -106,7 +107,7 @@ class Headers:
         return pairs[:most]
 
 
-def _on_one_line(value: bytes) -> bytes:
+def on_one_line(value: bytes) -> bytes:
     """Unfolded, without space around it. Hot path: most fields are on one line, and end in CR."""
     value = value.strip()
     if b"\n" in value or b"\r" in value or b"\0" in value:
@@ -145,6 +146,7 @@ __all__ = [
     "Headers",
     "addresses",
     "decode_text",
+    "on_one_line",
     "parse_address_list",
     "select_fields",
     "unfold",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from twisted_mail_kit.mail.addresslist import MOST_TOKENS, parse_address_list
-from twisted_mail_kit.mail.headers import Headers
+from twisted_mail_kit.mail.headers import Headers, on_one_line
 from twisted_mail_kit.mail.part import Parameters, Part
 
 _NOT_QUOTABLE: Final = re.compile(rb'[\x00\r\n"\\\x80-\xff]')
 _MOST_TEXT: Final = 8 * 1024
 _MOST_ADDRESSES: Final = 64 * 1024
+_SHORT: Final = 200
+_LONGEST_FORM: Final = 8 * 1024
+"""Octets that the addresses of a short field never come to."""
 
 # A multipart has at least one part in IMAP's grammar; `Part` promises it.
 
@@ -38,27 +42,40 @@ def envelope(headers: Headers, most_text: int = _MOST_TEXT, most_addresses: int 
     or Bcc fields count as one.
     """
 
+    index = headers.index()
+
     def text(name: bytes) -> bytes:
-        value = headers.get(name)
-        return b"NIL" if value is None else string(value[:most_text])
+        values = index.get(name)
+        return string(on_one_line(values[0])[:most_text]) if values else b"NIL"
 
-    def people(values: list[bytes]) -> bytes:
-        return _address_list(values, most_addresses) if values else b"NIL"
+    def people(name: bytes, most: int | None = None) -> bytes:
+        values = index.get(name)
+        if not values:
+            return b"NIL"
+        if len(values) == 1 and len(values[0]) <= _SHORT and most_addresses >= _LONGEST_FORM:
+            return _known_people(values[0])
+        return _address_list([on_one_line(value) for value in values[:most]], most_addresses)
 
-    sender = people(headers.all(b"from")[:1])
-    author, reply_to = people(headers.all(b"sender")[:1]), people(headers.all(b"reply-to")[:1])
+    sender = people(b"from", 1)
+    author, reply_to = people(b"sender", 1), people(b"reply-to", 1)
     return b"(%b %b %b %b %b %b %b %b %b %b)" % (
         text(b"date"),
         text(b"subject"),
         sender,
         sender if author == b"NIL" else author,
         sender if reply_to == b"NIL" else reply_to,
-        people(headers.all(b"to")),
-        people(headers.all(b"cc")),
-        people(headers.all(b"bcc")),
+        people(b"to"),
+        people(b"cc"),
+        people(b"bcc"),
         text(b"in-reply-to"),
         text(b"message-id"),
     )
+
+
+@lru_cache(maxsize=1024)
+def _known_people(value: bytes) -> bytes:
+    """Of one short field, as it came. Hot path: the same people write to each other again and again."""
+    return _address_list([on_one_line(value)], _LONGEST_FORM)
 
 
 def _address_list(values: list[bytes], most: int) -> bytes:

@@ -74,6 +74,11 @@ def holds_message(fields: MIMEFields) -> bool:
     )
 
 
+_OTHERS: Final = frozenset(
+    b"content-" + name for name in (b"disposition", b"language", b"id", b"description", b"md5", b"location")
+)
+
+
 def read_mime_fields(headers: Headers, default: MIMEFields = PLAIN_TEXT, most_parameters: int = 100) -> MIMEFields:
     """Read them; what is absent or unreadable is as in `default`."""
     content_type = headers.get(b"content-type")
@@ -82,6 +87,11 @@ def read_mime_fields(headers: Headers, default: MIMEFields = PLAIN_TEXT, most_pa
     else:
         main, sub, parameters = _content_type(content_type, most_parameters)
     encoding = headers.get(b"content-transfer-encoding")
+    if _OTHERS.isdisjoint(headers.index()):
+        # Hot path: what most of all mail says, and nothing more.
+        return MIMEFields(
+            main, sub, parameters, None, None, _encoding(encoding) if encoding else "7bit", None, None, (), (), None
+        )
     disposition = headers.get(b"content-disposition")
     language = headers.get(b"content-language")
     its_disposition, its_parameters = (None, ()) if disposition is None else _disposition(disposition, most_parameters)
@@ -114,11 +124,6 @@ def _read_type(value: bytes, most: int) -> tuple[str, str, Parameters]:
     return main, sub, read_parameters(value, found.end(), most) if b"=" in value else ()
 
 
-# Half of all mail says one of a dozen things here.
-_known_type = lru_cache(maxsize=256)(_read_type)
-_SHORT: Final = 60
-
-
 def _disposition(value: bytes, most: int) -> tuple[str | None, Parameters]:
     value = without_comments(value)
     found = _TOKEN.match(value)
@@ -128,8 +133,18 @@ def _disposition(value: bytes, most: int) -> tuple[str | None, Parameters]:
 
 
 def _encoding(value: bytes) -> str:
+    return (_known_encoding if len(value) < _SHORT else _read_encoding)(value)
+
+
+def _read_encoding(value: bytes) -> str:
     found = _TOKEN.match(without_comments(value))
     return found[1].decode("ascii").lower() if found else "7bit"
+
+
+# Half of all mail says one of a dozen things here.
+_known_type = lru_cache(maxsize=256)(_read_type)
+_known_encoding = lru_cache(maxsize=64)(_read_encoding)
+_SHORT: Final = 60
 
 
 def read_parameters(value: bytes, position: int, most: int) -> Parameters:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from twisted_mail_kit.mail.address import parse_path
@@ -42,6 +43,13 @@ _MECHANISM = re.compile(rb"[A-Za-z0-9_-]{1,20}\Z")
 
 def parse_command(line: bytes) -> Command | Unknown | Bad:
     """A line without its CR LF. Never raises."""
+    # Hot path: the same senders and recipients come again and again. Nothing else is kept: AUTH has secrets.
+    if len(line) < _SHORT and line[:5] in _REPEATED:
+        return _known_command(line)
+    return _read_command(line)
+
+
+def _read_command(line: bytes) -> Command | Unknown | Bad:
     if _CONTROL.search(line):
         return Bad(reply(500, "5.5.2", "Control characters in a command"))
     verb, _, rest = line.partition(b" ")
@@ -49,6 +57,11 @@ def parse_command(line: bytes) -> Command | Unknown | Bad:
     if parse is None:
         return Unknown(reply(500, "5.5.1", "Command not known"))
     return parse(rest.strip())
+
+
+_known_command = lru_cache(maxsize=1024)(_read_command)
+_REPEATED = frozenset({b"MAIL ", b"RCPT "})
+_SHORT = 100
 
 
 def _hello(verb: str) -> Callable[[bytes], Command | Bad]:

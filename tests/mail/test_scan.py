@@ -1,0 +1,57 @@
+"""A message that is all here: the quick way finds what the scanner finds."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twisted_mail_kit.mail.part import ScanLimits
+from twisted_mail_kit.mail.scan import _scan_simple, scan_whole
+from twisted_mail_kit.mail.summary import pack
+
+_spec = importlib.util.spec_from_file_location("mail_samples", Path(__file__).parent / "samples.py")
+assert _spec and _spec.loader
+samples = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(samples)
+CORPUS, scan = samples.CORPUS, samples.scan
+
+LIMITS = ScanLimits(header_size=120, header_fields=3, parameters=1)
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_it_is_what_the_scanner_finds(name: str) -> None:
+    message = CORPUS[name]
+    for end in {len(message), *range(0, len(message), 1 + len(message) // 100)}:
+        octets = message[:end]
+        assert scan_whole(octets) == scan(octets)
+        assert pack(scan_whole(octets)) == pack(scan(octets))
+        assert scan_whole(octets, LIMITS) == scan(octets, limits=LIMITS)
+
+
+PIECES = st.sampled_from(
+    [
+        b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\n\n", b" ", b"\t", b":", b"--", b"--b", b"--b--", b"x" * 1000, b"text",
+        b"\xff", b"\xc3\xa9", b"\0", b"=20", b"Subject: hello\r\n", b"Received: from a by b\r\n", b"From: a@b\r\n",
+        b"Content-Type: text/html\r\n", b"Content-Type: text/plain; charset=utf-8; format=flowed\r\n",
+        b"Content-Type: multipart/mixed; boundary=b\r\n", b"Content-Type: message/rfc822\r\n",
+        b"Content-Type: application/pdf\r\n", b"Content-Transfer-Encoding: quoted-printable\r\n",
+        b"Content-Disposition: attachment; filename=x\r\n", b"<p>words", b"Content-Type: multipart/mixed\r\n",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=600)
+@given(st.lists(PIECES | st.binary(max_size=5), max_size=20).map(b"".join), st.sampled_from([ScanLimits(), LIMITS]))
+def test_it_is_what_the_scanner_finds_in_anything(octets: bytes, limits: ScanLimits) -> None:
+    assert scan_whole(octets, limits) == scan(octets, limits=limits)
+
+
+def test_a_message_of_one_part_takes_the_quick_way() -> None:
+    assert _scan_simple(CORPUS["plain"], ScanLimits()) is not None
+    assert _scan_simple(CORPUS["html-only"], ScanLimits()) is not None
+    assert _scan_simple(CORPUS["alternative-attachment"], ScanLimits()) is None
+    assert _scan_simple(CORPUS["root-rfc822"], ScanLimits()) is None
