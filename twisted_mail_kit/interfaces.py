@@ -7,7 +7,7 @@ unknown exception out of a plugin is taken for a temporary failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from zope.interface import Attribute, Interface
@@ -166,6 +166,19 @@ class IListing(Interface):
         them at this moment. A shorter one is the last. Raises MailboxNotFound."""
 
 
+class IReadMany(Interface):
+    """An IAccount that reads of many messages at once what would be read one by one: FETCH of a whole mailbox, and SEARCH
+    in it, are several times as fast. Messages that are not there, or cannot be read this way now, are left out: who
+    misses one asks `messages` and `read_blob`, which say why. What is answered is held in memory: ask for little."""
+
+    async def summaries(mailbox_id: str, uids: Sequence[int]) -> Sequence[tuple[int, bytes]]:
+        """(UID, summary) of those of the `uids` (ascending) that are there, ascending. Raises MailboxNotFound."""
+
+    async def bodies(mailbox_id: str, uids: Sequence[int]) -> Sequence[tuple[int, bytes]]:
+        """(UID, all octets of the message) of those of the `uids` (ascending) that are there, ascending. Raises
+        MailboxNotFound."""
+
+
 class IReadElsewhere(Interface):
     """An IMailStore that other processes on this machine can read for themselves: a worker asks its owner for less."""
 
@@ -192,6 +205,78 @@ class IMaintenance(Interface):
 
     async def check() -> Findings:
         """Read everything, and hold it against its checksums and against itself; change nothing."""
+
+
+# --- maildrops that are no accounts: POP3 only ----------------------------------------------------------------------
+
+
+class IMaildropStore(IMailStore):
+    """An IMailStore that has maildrops and nothing else: POP3 is served from it, IMAP is not, and mail is not delivered
+    into it. What its `open_account` gives is an IMaildropAccount; none is ever made by us."""
+
+
+class IMaildropAccount(Interface):
+    """What an IMaildropStore has of one owner."""
+
+    name: str = Attribute("The account's name.")
+
+    async def open_maildrop() -> IMaildrop:
+        """The maildrop as it is now. Raises AccountNotFound, AuthenticationFailed, Unavailable."""
+
+
+class IMaildrop(Interface):
+    """A mailbox as one POP3 session sees it (RFC 1939 3-6): a snapshot, whose messages have the numbers 1, 2, 3 …; and
+    marks of what is to be deleted. Losing it deletes nothing."""
+
+    count: int = Attribute("Messages that are not marked.")
+    total: int = Attribute("Octets of all messages that are not marked.")
+    removes_all_or_nothing: bool = Attribute("Where `update` raises, all messages are still there.")
+
+    def has(number: int) -> bool:
+        """There is such a message, and it is not marked."""
+
+    def numbers() -> Iterator[int]:
+        """Of all messages that are not marked, ascending."""
+
+    def size(number: int) -> int:
+        """Octets, as LIST tells them."""
+
+    async def know_unique_ids(numbers: Iterable[int]) -> None:
+        """Asked before `unique_id` is, for these numbers."""
+
+    def unique_id(number: int) -> str:
+        """RFC 1939 7: 1-70 characters from ``!`` to ``~``, the same in every session, never another message's."""
+
+    async def open_message(number: int) -> IMaildropMessage:
+        """Begin to read a message. Raises MessageNotFound where somebody else has removed it."""
+
+    def was_retrieved(number: int) -> None:
+        """The client has the whole message."""
+
+    def mark(number: int) -> None:
+        """Delete it in `update`."""
+
+    def unmark_all() -> None:
+        """Delete nothing, after all."""
+
+    async def update() -> int:
+        """Remove what is marked, durably. Gives how many were marked."""
+
+    async def mark_seen() -> int:
+        """Note which messages were retrieved and stay, for those who see them otherwise. Gives how many."""
+
+    def close() -> None:
+        """The session is over, with or without `update`. Never raises."""
+
+
+class IMaildropMessage(Interface):
+    """One message of a maildrop, being read."""
+
+    async def read(size: int) -> bytes:
+        """The next octets, `size` or some more or fewer; b"" at the end. Lines end in CR LF."""
+
+    def close() -> None:
+        """It is not read any further."""
 
 
 # --- accounts and authentication -----------------------------------------------------------------------------------
@@ -331,10 +416,15 @@ class ISpool(Interface):
         """At most `size` octets from `offset`; b"" at the end. Raises BlobNotFound."""
 
     async def add(
-        message: QueuedMessage, recipients: Sequence[QueuedRecipient], owner: str = "", until: float = 0.0
+        message: QueuedMessage,
+        recipients: Sequence[QueuedRecipient],
+        owner: str = "",
+        until: float = 0.0,
+        events: Sequence[TraceEvent] = (),
     ) -> None:
         """Take a message over: durable, octets too, when this returns. With `owner` it is leased at once until then,
-        for a first attempt straight from memory. Adding a message id that is there already does nothing."""
+        for a first attempt straight from memory. `events` go to the timeline. Adding a message id that is there
+        already does nothing."""
 
     async def lease(
         owner: str, now: float, until: float, limit: int = 100, busy: Sequence[str] = ()
@@ -452,10 +542,15 @@ __all__ = [
     "IListing",
     "IMailPlugin",
     "IMailStore",
+    "IMaildrop",
+    "IMaildropAccount",
+    "IMaildropMessage",
+    "IMaildropStore",
     "IMaintenance",
     "IOutgoing",
     "IPasswords",
     "IReadElsewhere",
+    "IReadMany",
     "IReceivedMessage",
     "IReception",
     "IResolver",

@@ -151,9 +151,27 @@ class RenewedForAll(MemorySpool):
 @breaks("test_a_message_may_be_leased_as_it_is_added")
 class AddedUnleased(MemorySpool):
     async def add(
-        self, message: QueuedMessage, recipients: Sequence[QueuedRecipient], owner: str = "", until: float = 0.0
+        self,
+        message: QueuedMessage,
+        recipients: Sequence[QueuedRecipient],
+        owner: str = "",
+        until: float = 0.0,
+        events: Sequence[TraceEvent] = (),
     ) -> None:
-        await super().add(message, recipients)
+        await super().add(message, recipients, events=events)
+
+
+@breaks("test_a_timeline_begins_with_what_is_added")
+class AddedInSilence(MemorySpool):
+    async def add(
+        self,
+        message: QueuedMessage,
+        recipients: Sequence[QueuedRecipient],
+        owner: str = "",
+        until: float = 0.0,
+        events: Sequence[TraceEvent] = (),
+    ) -> None:
+        await super().add(message, recipients, owner, until)
 
 
 @breaks("test_a_recipient_that_is_tried_again_waits_until_then")
@@ -214,10 +232,15 @@ class EventsOfSettlingLost(MemorySpool):
 @breaks("test_a_message_that_is_added_again_is_the_same")
 class AddedOver(MemorySpool):
     async def add(
-        self, message: QueuedMessage, recipients: Sequence[QueuedRecipient], owner: str = "", until: float = 0.0
+        self,
+        message: QueuedMessage,
+        recipients: Sequence[QueuedRecipient],
+        owner: str = "",
+        until: float = 0.0,
+        events: Sequence[TraceEvent] = (),
     ) -> None:
         await self.remove(message.id)
-        await super().add(message, recipients, owner, until)
+        await super().add(message, recipients, owner, until, events)
 
 
 @breaks("test_an_owner_that_starts_again_has_its_work_again_at_once")

@@ -506,10 +506,13 @@ def test_who_does_not_read_the_answers_is_not_heard_any_more(listen: Listen) -> 
     assert client.is_closed(), "nobody waits for ever"
 
 
-def test_a_transcript_has_no_passwords_and_no_mail(listen: Listen) -> None:
+def test_a_transcript_has_no_passwords_and_no_mail(listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     from twisted.logger import Logger, formatEvent
 
+    from twisted_mail_kit.smtp.session import content
+
     told: list[str] = []
+    monkeypatch.setattr(content, "log", Logger(observer=lambda event: told.append(formatEvent(event))))
     for transcript in (False, True):
         listener = listen("submission", transcript=transcript)
         client = listener.connect(peer="127.0.0.1")

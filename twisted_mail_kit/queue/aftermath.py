@@ -13,12 +13,15 @@ from twisted.logger import Logger
 from twisted_mail_kit.interfaces import ISpool
 from twisted_mail_kit.mail.outcome import Delayed, Delivered, Failed, Outcome, Status
 from twisted_mail_kit.mail.queued import QueuedRecipient, Settled, TraceEvent
+from twisted_mail_kit.net.telling import tell
 from twisted_mail_kit.queue.bounces import Bounces
 from twisted_mail_kit.queue.concurrency import Lane
 from twisted_mail_kit.queue.inhand import Job
 from twisted_mail_kit.queue.schedule import Schedule, owes_success_notice, wants
 from twisted_mail_kit.queue.timeline import brought, said, word
 from twisted_mail_kit.queue.words import answer
+
+log = Logger()
 
 UNREADABLE = Status("4.3.0", "The message cannot be read here")
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -49,8 +52,6 @@ class Aftermath:
     that still waits is then Delivered (or Failed, where a report could not be brought), and all that is left to do
     for it is the report.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -95,7 +96,7 @@ class Aftermath:
     async def hold(self, job: Job, problem: str) -> None:
         """The message cannot be read: a person has to look at it. All others go on."""
         message, now = job.message, self.clock.seconds()
-        self.log.error(
+        log.error(
             "{trace_id} for {destination} is held: its octets cannot be read: {problem}",
             trace_id=message.id,
             destination=job.destination,
@@ -202,18 +203,21 @@ class Aftermath:
             except Exception:
                 pause = _PAUSES[min(tries, len(_PAUSES) - 1)]
                 if not tries:
-                    self.log.failure("the spool does not take what became of {count} recipients", count=len(settled))
+                    log.failure("the spool does not take what became of {count} recipients", count=len(settled))
                 tries += 1
             await deferLater(self.clock, pause, lambda: None)
         self._written(settled)
 
     def _log(self, job: Job, queued: QueuedRecipient, outcome: Outcome) -> None:
         status = outcome.status
-        self.log.info(
-            "{trace_id} to {recipient}: {word}, {remote}: {text}",
+        recipient, became = str(queued.recipient.address), word(outcome)
+        remote, text = status.remote or job.destination, answer(status)
+        tell(
+            log,
+            f"{job.message.id} to {recipient}: {became}, {remote}: {text}",
             trace_id=job.message.id,
-            recipient=queued.recipient.address,
-            word=word(outcome),
-            remote=status.remote or job.destination,
-            text=answer(status),
+            recipient=recipient,
+            word=became,
+            remote=remote,
+            text=text,
         )

@@ -151,7 +151,12 @@ class MemorySpool:
         return octets[offset : offset + size]
 
     async def add(
-        self, message: QueuedMessage, recipients: Sequence[QueuedRecipient], owner: str = "", until: float = 0.0
+        self,
+        message: QueuedMessage,
+        recipients: Sequence[QueuedRecipient],
+        owner: str = "",
+        until: float = 0.0,
+        events: Sequence[TraceEvent] = (),
     ) -> None:
         """See ISpool."""
         kept = self._state()
@@ -171,6 +176,7 @@ class MemorySpool:
             kept.place(row)
             if owner:
                 kept.lend(row, owner, self._run, until)
+        await self.record(events)
 
     async def lease(
         self, owner: str, now: float, until: float, limit: int = 100, busy: Sequence[str] = ()

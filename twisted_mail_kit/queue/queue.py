@@ -15,7 +15,7 @@ from twisted_mail_kit.errors import TryLater
 from twisted_mail_kit.interfaces import IDelivery, IDeliveryTarget, IDestinations, ISpool
 from twisted_mail_kit.mail.envelope import Envelope, Recipient
 from twisted_mail_kit.mail.outcome import Delivered, Failed, Outcome, Status
-from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled
+from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, TraceEvent
 from twisted_mail_kit.queue.aftermath import Aftermath, Verdict
 from twisted_mail_kit.queue.attempt import Poisoned, attempt
 from twisted_mail_kit.queue.bounces import Bounces
@@ -163,22 +163,21 @@ class Queue:
             QueuedRecipient(message.id, number, recipient, self._destination(recipient), now)
             for number, recipient in enumerate(recipients)
         ]
+        events = self._queued(message, queued, given)
         jobs = jobs_of(message, queued, self.settings.recipients, octets)
         if not self._have_room(jobs, size):
-            await self.spool.add(message, queued)
+            await self.spool.add(message, queued, events=events)
             self._ids.remember(message.id, now)
-            await self._tell_queued(message, queued, given)
             self.wake()
             return
         self._in_hand.take(jobs)
         try:
-            await self.spool.add(message, queued, self.owner, now + self.settings.lease)
+            await self.spool.add(message, queued, self.owner, now + self.settings.lease, events)
         except BaseException:
             for job in jobs:
                 self._put_away(job)
             raise
         self._ids.remember(message.id, now)
-        await self._tell_queued(message, queued, given)
         for job in jobs:
             self._begin_fresh(job)
 
@@ -201,17 +200,13 @@ class Queue:
         else:
             self.lanes.put(job)
 
-    async def _tell_queued(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient], given: str) -> None:
+    def _queued(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient], given: str) -> list[TraceEvent]:
+        """How its timeline begins."""
         text = f"{message.size} octets from <{message.envelope.sender or ''}> for {len(recipients)} recipients"
         events = [said(message, self.clock.seconds(), "queued", text=text)]
         if given != message.id:
             events.append(events[0]._replace(trace_id=given, text=f"as {message.id}: {events[0].text}"))
-        try:
-            await self.spool.record(events)
-        except CancelledError:
-            raise
-        except Exception:  # the message is durable, and that is what counts
-            self.log.failure("the timeline of {trace_id} could not be begun", trace_id=message.id)
+        return events
 
     def _destination(self, recipient: Recipient) -> str:
         if IDestinations.providedBy(self.target):

@@ -18,7 +18,9 @@ INSERT_RECIPIENT = "INSERT INTO recipients VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
 READY = "CASE WHEN is_held THEN NULL WHEN owner IS NULL THEN next_try ELSE max(next_try, until) END"
 
 
-def add(batch: Batch, message: Row, recipients: list[Row], owner: str, pending: Pending | None) -> None:
+def add(
+    batch: Batch, message: Row, recipients: list[Row], owner: str, pending: Pending | None, events: list[TraceEvent]
+) -> None:
     """Take a message over. Raises BlobNotFound."""
     message_id, blob, size, _ = message
     if batch.execute("SELECT 1 FROM messages WHERE id = ?", (message_id,)).fetchall():
@@ -41,6 +43,7 @@ def add(batch: Batch, message: Row, recipients: list[Row], owner: str, pending: 
         batch.executemany(INSERT_RECIPIENT, recipients)
     for recipient in recipients:
         batch.touch(recipient[1])
+    batch.record(events)
 
 
 def settle(batch: Batch, settled: Sequence[Settled], events: list[TraceEvent]) -> None:

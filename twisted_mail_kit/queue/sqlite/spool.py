@@ -135,7 +135,12 @@ class SQLiteSpool:
     # --- work --------------------------------------------------------------------------------------------------------
 
     async def add(
-        self, message: QueuedMessage, recipients: Sequence[QueuedRecipient], owner: str = "", until: float = 0.0
+        self,
+        message: QueuedMessage,
+        recipients: Sequence[QueuedRecipient],
+        owner: str = "",
+        until: float = 0.0,
+        events: Sequence[TraceEvent] = (),
     ) -> None:
         """See ISpool."""
         numbers = {one.number for one in recipients}
@@ -147,7 +152,8 @@ class SQLiteSpool:
         pending = self._workroom.find(message.blob_id, OURS)
         row = (message.id, number, message.size, encode_envelope(message.envelope))
         new = [rows.new_recipient(one, owner, self._batch.run, until) for one in recipients]
-        await self._writer.submit(lambda batch: jobs.add(batch, row, new, owner, pending))
+        lines = list(events)
+        await self._writer.submit(lambda batch: jobs.add(batch, row, new, owner, pending, lines))
         if pending is not None:
             self._workroom.written(pending)
 

@@ -14,7 +14,7 @@ from twisted_mail_kit.interfaces import ISpool
 from twisted_mail_kit.mail.address import Address
 from twisted_mail_kit.mail.envelope import Envelope, Peer, Recipient
 from twisted_mail_kit.mail.outcome import Delayed, Delivered, Outcome, Status
-from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled
+from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, TraceEvent
 from twisted_mail_kit.testing.contracts.promise import PATIENCE, finished, running_reactor
 
 NOW = 1_800_000_000.0
@@ -108,6 +108,7 @@ async def put(
     until: float = 0.0,
     is_held: bool = False,
     octets: bytes = BODY,
+    events: Sequence[TraceEvent] = (),
 ) -> QueuedMessage:
     """Queue a message with one recipient for each of the destinations."""
     message = QueuedMessage(envelope(message_id), await put_blob(spool, octets), len(octets))
@@ -115,7 +116,7 @@ async def put(
         QueuedRecipient(message_id, number, Recipient(Address(f"joe{number}", name)), name, next_try, is_held=is_held)
         for number, name in enumerate(destinations)
     ]
-    await spool.add(message, recipients, owner, until)
+    await spool.add(message, recipients, owner, until, events)
     return message
 
 

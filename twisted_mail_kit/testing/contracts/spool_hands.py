@@ -102,3 +102,11 @@ class HandPromises(SpoolBench):
         assert list(await spool.trace("m1")) == lines
         assert list(await spool.trace("m2")) == [other]
         assert list(await spool.trace("m3")) == []
+
+    @spool_promise
+    async def test_a_timeline_begins_with_what_is_added(self, spool: ISpool) -> None:
+        line, other = TraceEvent("m1", NOW, "queued", "", "", "by us"), TraceEvent("m0", NOW, "queued", "", "", "as m1")
+        await put(spool, "m1", "a.example", events=[line, other])
+        await put(spool, "m1", "a.example", events=[line])
+        assert list(await spool.trace("m1")) == [line]
+        assert list(await spool.trace("m0")) == [other]
