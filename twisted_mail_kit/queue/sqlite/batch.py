@@ -10,6 +10,11 @@ from twisted.logger import Logger
 from twisted_mail_kit.mail.queued import TraceEvent
 from twisted_mail_kit.queue.codec import encode_outcome
 from twisted_mail_kit.queue.sqlite import rows
+from twisted_mail_kit.stores.sqlite.batch import Insert
+
+INSERT_BLOBS = Insert("INSERT OR IGNORE INTO blobs", "(?,?,?,?)")
+INSERT_RECIPIENTS = Insert("INSERT INTO recipients", "(?,?,?,?,?,?,?,?,?,?,?,?,?)")
+INSERT_EVENTS = Insert("INSERT INTO events", "(?,?,?,?,?,?)")
 
 
 class Batch:
@@ -26,6 +31,12 @@ class Batch:
         self.seconds = seconds
         self.dead: list[int] = []
         """Large blobs that have no message any more, when this is committed."""
+        self.new_messages: set[object] = set()
+        self.new_blobs: list[rows.Row] = []
+        self.new_recipients: list[rows.Row] = []
+        """What `write_new` has not written yet, and the ids of the messages whose it is. Hot path: a statement costs
+        a hand-over between threads, so those that wait together are put in together."""
+        self._new_events: list[TraceEvent] = []
         self._touched: dict[str, int] = {}
         self._owners: set[str] = set()
         self._new_owners: set[str] = set()
@@ -54,6 +65,10 @@ class Batch:
 
     def rollback(self) -> None:
         """Nothing of this ever was."""
+        self.new_messages.clear()
+        self.new_blobs.clear()
+        self.new_recipients.clear()
+        self._new_events.clear()
         self._touched.clear()
         self._new_owners.clear()
         self.dead = []
@@ -64,8 +79,22 @@ class Batch:
         """Recipients for it have changed; `turn`: it was served."""
         self._touched[destination] = max(turn, self._touched.get(destination, 0))
 
+    def write_new(self) -> None:
+        """Write the rows that have gathered: before anything that looks for recipients."""
+        if self.new_blobs:
+            INSERT_BLOBS.run(self.connection, self.new_blobs)
+            self.new_blobs.clear()
+        if self.new_recipients:
+            self.new_messages.clear()
+            INSERT_RECIPIENTS.run(self.connection, self.new_recipients)
+            self.new_recipients.clear()
+        if self._new_events:
+            INSERT_EVENTS.run(self.connection, self._new_events)
+            self._new_events.clear()
+
     def flush(self) -> None:
-        """Write down when the destinations that were touched are due."""
+        """Write the rows that have gathered, and when the destinations that were touched are due."""
+        self.write_new()
         for destination, turn in self._touched.items():
             found = self.execute(
                 "SELECT ready FROM recipients INDEXED BY recipients_ready"
@@ -117,18 +146,18 @@ class Batch:
 
     def bury(self, message_id: str) -> None:
         """Let a message go when it has no recipient any more, and its octets when they have no message."""
-        if self.execute("SELECT 1 FROM recipients WHERE message = ? LIMIT 1", (message_id,)).fetchall():
-            return
-        for (blob,) in self.execute("DELETE FROM messages WHERE id = ? RETURNING blob", (message_id,)).fetchall():
-            if self.execute("SELECT 1 FROM messages WHERE blob = ? LIMIT 1", (blob,)).fetchall():
-                continue
-            sql = "DELETE FROM blobs WHERE id = ? RETURNING octets IS NULL"
+        sql = (
+            "DELETE FROM messages WHERE id = ? AND NOT EXISTS (SELECT 1 FROM recipients WHERE message = messages.id)"
+            " RETURNING blob"
+        )
+        for (blob,) in self.execute(sql, (message_id,)).fetchall():
+            sql = (
+                "DELETE FROM blobs WHERE id = ? AND NOT EXISTS (SELECT 1 FROM messages WHERE blob = blobs.id)"
+                " RETURNING octets IS NULL"
+            )
             if self.execute(sql, (blob,)).fetchall() == [(1,)]:
                 self.dead.append(blob)
 
     def record(self, events: list[TraceEvent]) -> None:
         """Add to timelines."""
-        if len(events) == 1:
-            self.execute("INSERT INTO events VALUES (?,?,?,?,?,?)", events[0])
-        elif events:
-            self.executemany("INSERT INTO events VALUES (?,?,?,?,?,?)", events)
+        self._new_events += events

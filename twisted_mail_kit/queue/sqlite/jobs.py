@@ -14,7 +14,6 @@ from twisted_mail_kit.stores.sqlite.blobs import Pending
 
 # A job raises a MailError only before it has changed anything; whatever else it raises undoes the transaction.
 
-INSERT_RECIPIENT = "INSERT INTO recipients VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
 READY = "CASE WHEN is_held THEN NULL WHEN owner IS NULL THEN next_try ELSE max(next_try, until) END"
 
 
@@ -22,11 +21,13 @@ def add(
     batch: Batch, message: Row, recipients: list[Row], owner: str, pending: Pending | None, events: list[TraceEvent]
 ) -> None:
     """Take a message over. Raises BlobNotFound."""
-    message_id, blob, size, _ = message
-    if batch.execute("SELECT 1 FROM messages WHERE id = ?", (message_id,)).fetchall():
-        return
+    _, blob, size, _ = message
     if pending is None and not batch.execute("SELECT 1 FROM blobs WHERE id = ?", (blob,)).fetchall():
-        raise BlobNotFound(f"blob of {message_id}")
+        if batch.execute("SELECT 1 FROM messages WHERE id = ?", (message[0],)).fetchall():
+            return
+        raise BlobNotFound(f"blob of {message[0]}")
+    if not batch.execute("INSERT OR IGNORE INTO messages VALUES (?,?,?,?)", message).rowcount:
+        return
     if owner:
         batch.take_over(owner)
     if pending is not None:
@@ -35,12 +36,9 @@ def add(
             row: Row = (blob, len(octets), crc32(octets), octets)
         else:
             row = (blob, pending.location.size if pending.location else size, None, None)
-        batch.execute("INSERT OR IGNORE INTO blobs VALUES (?,?,?,?)", row)
-    batch.execute("INSERT INTO messages VALUES (?,?,?,?)", message)
-    if len(recipients) == 1:
-        batch.execute(INSERT_RECIPIENT, recipients[0])
-    else:
-        batch.executemany(INSERT_RECIPIENT, recipients)
+        batch.new_blobs.append(row)
+    batch.new_messages.add(message[0])
+    batch.new_recipients += recipients
     for recipient in recipients:
         batch.touch(recipient[1])
     batch.record(events)
@@ -48,6 +46,8 @@ def add(
 
 def settle(batch: Batch, settled: Sequence[Settled], events: list[TraceEvent]) -> None:
     """Write down what became of recipients."""
+    if not batch.new_messages.isdisjoint([one.recipient.message_id for one in settled]):
+        batch.write_new()
     fewer: dict[str, None] = {}
     for one in settled:
         recipient = one.recipient
@@ -80,6 +80,7 @@ def settle(batch: Batch, settled: Sequence[Settled], events: list[TraceEvent]) -
 
 def renew(batch: Batch, owner: str, until: float) -> None:
     """All leases of the owner hold until then."""
+    batch.write_new()
     batch.take_over(owner)
     found = batch.execute(
         "UPDATE recipients SET until = ?, ready = CASE WHEN is_held THEN NULL ELSE max(next_try, ?) END"
@@ -94,6 +95,7 @@ def change(
     batch: Batch, message_id: str, next_try: float | None, is_held: bool | None, numbers: Sequence[int] | None
 ) -> int:
     """Change when recipients are tried, and whether they are held."""
+    batch.write_new()
     chosen = _chosen(batch, message_id, numbers)
     for destination, number in chosen:
         key = (message_id, destination, number)
@@ -111,6 +113,7 @@ def change(
 
 def remove(batch: Batch, message_id: str, numbers: Sequence[int] | None) -> int:
     """Take recipients out of the queue."""
+    batch.write_new()
     chosen = _chosen(batch, message_id, numbers)
     for destination, number in chosen:
         batch.execute(
@@ -124,6 +127,7 @@ def remove(batch: Batch, message_id: str, numbers: Sequence[int] | None) -> int:
 
 def set_aside_blob(batch: Batch, blob: int, reason: str) -> None:
     """Hold the messages whose octets cannot be read."""
+    batch.write_new()
     for (message_id,) in batch.execute("SELECT id FROM messages WHERE blob = ?", (blob,)).fetchall():
         batch.set_aside(message_id, reason)
 

@@ -7,12 +7,14 @@ import sqlite3
 from pathlib import Path
 
 from twisted_mail_kit.errors import ConfigurationError, Unavailable
+from twisted_mail_kit.stores.sqlite import schema as store_schema
 from twisted_mail_kit.stores.sqlite.files import Files
 
 APPLICATION_ID = 0x544D4B51
 VERSION = 1
 DATABASE = "queue.sqlite"
-OURS = {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", "large", "runs"}
+LOST = "lost+found"
+OURS = {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", "large", "runs", LOST}
 
 # `ready` is when a recipient may be leased: its next try; while it is leased, not before the lease runs out; NULL while
 # it is held. `due` of a destination is the least of them. `run` is the process that leased, see runs.py.
@@ -48,25 +50,40 @@ def prepare(root: Path, files: Files) -> Path:
     """
     database = root / DATABASE
     try:
-        if not root.is_dir():
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files.sync_directory(root.parent)
-        if not database.exists():
-            # A hidden file is nobody's data: a mount point's `.snapshot`, a `.gitkeep`.
-            strangers = {name for name in os.listdir(root) if not name.startswith(".")} - OURS  # noqa: PTH208
-            if strangers:
-                raise ConfigurationError([f"{root}: not a mail queue, {min(strangers)} is in it"])
+        store_schema.make_folder(root, files)
+        # A hidden file is nobody's data: a mount point's `.snapshot`, a `.gitkeep`.
+        strangers = {name for name in os.listdir(root) if not name.startswith(".")} - OURS  # noqa: PTH208
+        is_missing = not database.is_symlink() and not database.exists()
+        if strangers and (is_missing or not database.stat().st_size):
+            raise ConfigurationError([f"{root}: not a mail queue, {min(strangers)} is in it"])
+        if is_missing:
+            see_that_no_mail_is_here(root, database)
+            store_schema.see_that_we_may_write(root)
             root.chmod(0o700)
             try:
                 files.close(files.create(database))
             except FileExistsError:
                 pass  # another process was quicker
             files.sync_directory(root)
+        store_schema.see_that_it_is_a_file(database)
+        store_schema.see_that_we_may_write(root)
+        store_schema.see_that_we_may_write(database)
         files.make_directory(root / "large")
         files.make_directory(root / "runs")
     except OSError as error:
-        raise Unavailable(f"{root}: {error.strerror}") from error
+        raise Unavailable(f"{error.filename or root}: {error.strerror}") from error
     return database
+
+
+def see_that_no_mail_is_here(root: Path, database: Path) -> None:
+    """A database that is lost must not be taken for one that is yet to be made: large messages lie beside it."""
+    for path in root.glob("large/*/*.blob"):
+        raise ConfigurationError(
+            [
+                f"{database}: is missing or empty, but there are messages ({path.relative_to(root)}): put a backup back"
+                f" with mailkit restore, or save them with mailkit fsck --salvage FOLDER, and take {root} away"
+            ]
+        )
 
 
 def open_writer(database: Path, lock_timeout: float, cache_size: int) -> sqlite3.Connection:
@@ -74,18 +91,17 @@ def open_writer(database: Path, lock_timeout: float, cache_size: int) -> sqlite3
 
     Raises ConfigurationError for another program's database, or one of a newer format, and Unavailable.
     """
-    connection = sqlite3.connect(
-        database, timeout=lock_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
-    )
+    store_schema.look_before_opening(database, APPLICATION_ID, VERSION)
     try:
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-        if tables and application != APPLICATION_ID:
-            raise ConfigurationError([f"{database}: a database of another program"])
-        if version > VERSION:
-            raise ConfigurationError([f"{database}: format {version} is newer than this program's {VERSION}"])
+        connection = sqlite3.connect(
+            database, timeout=lock_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+    except sqlite3.Error as error:
+        raise store_schema.trouble(database, error) from error
+    try:
+        tables = see_that_it_is_ours(connection, database)
         if not tables:
+            see_that_no_mail_is_here(database.parent, database)
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             connection.execute("PRAGMA journal_mode = WAL")
@@ -101,11 +117,18 @@ def open_writer(database: Path, lock_timeout: float, cache_size: int) -> sqlite3
         raise
     except sqlite3.OperationalError as error:
         connection.close()
-        raise Unavailable(f"{database}: {error}") from error
+        raise store_schema.trouble(database, error) from error
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise ConfigurationError([f"{database}: {error}"]) from error
+        raise ConfigurationError(
+            [f"{database}: {error}: run mailkit fsck --repair, or put a backup back with mailkit restore"]
+        ) from error
     return connection
+
+
+def see_that_it_is_ours(connection: sqlite3.Connection, database: Path) -> int:
+    """Answers how many tables there are. Raises ConfigurationError: another program's, or a newer format."""
+    return store_schema.count_tables(connection, database, APPLICATION_ID, VERSION)
 
 
 def open_reader(database: Path, lock_timeout: float) -> sqlite3.Connection:

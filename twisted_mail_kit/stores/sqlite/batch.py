@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -52,7 +52,7 @@ class Insert:
     def __init__(self, head: str, values: str, tail: str = "") -> None:
         self._sql = {size: f"{head} VALUES {', '.join([values] * size)} {tail}" for size in self.SIZES}
 
-    def run(self, connection: sqlite3.Connection, new: list[tuple[Any, ...]]) -> None:
+    def run(self, connection: sqlite3.Connection, new: Sequence[tuple[Any, ...]]) -> None:
         """Put in all of them."""
         start, left = 0, len(new)
         for size in self.SIZES:
