@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from twisted.logger import Logger
 
@@ -56,6 +57,7 @@ class Router:
         self.domains = frozenset(canonical_domain(domain) for domain in domains)
         self.outbound = outbound
         self._trusted = [ipaddress.ip_network(text) for text in self.settings.trusted_networks]
+        self._is_trusted = lru_cache(maxsize=1024)(self._lies_in_trusted) if self._trusted else _nobody
 
     def is_ours(self, address: Address) -> bool:
         """The address is in one of our domains, or it is the bare ``postmaster`` of RFC 5321 4.5.1."""
@@ -131,9 +133,7 @@ class Router:
         self.log.error("alias {alias} leads too far", alias=start)
         raise TryLater(EXPANDS_TOO_FAR)
 
-    def _is_trusted(self, host: str) -> bool:
-        if not self._trusted:
-            return False
+    def _lies_in_trusted(self, host: str) -> bool:
         try:
             address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(host)
         except ValueError:
@@ -141,6 +141,10 @@ class Router:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self._trusted)
+
+
+def _nobody(host: str) -> bool:
+    return False
 
 
 def _key(address: Address) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from twisted_mail_kit.queue.bounces import Bounces
 from twisted_mail_kit.queue.concurrency import Lane
 from twisted_mail_kit.queue.inhand import Job
 from twisted_mail_kit.queue.schedule import Schedule, owes_success_notice, wants
-from twisted_mail_kit.queue.timeline import brought, said, word
+from twisted_mail_kit.queue.timeline import brought, said
 from twisted_mail_kit.queue.words import answer
 
 log = Logger()
@@ -154,10 +154,11 @@ class Aftermath:
         for queued, came in zip(job.recipients, outcomes, strict=True):
             outcome = schedule.judge(message, came, now)
             # A hundred tries that were none would say the same in a timeline a hundred times.
+            event = brought(message, now, queued, outcome)
             if is_tried or outcome != queued.last:
-                verdict.events.append(brought(message, now, queued, outcome))
+                verdict.events.append(event)
             if is_tried or isinstance(outcome, Failed):
-                self._log(job, queued, outcome)
+                _log(job, event)
             if isinstance(outcome, Delivered):
                 again = now if owes_success_notice(envelope, queued.recipient, outcome) else None
                 verdict.settled.append(Settled(queued, outcome, again))
@@ -208,16 +209,15 @@ class Aftermath:
             await deferLater(self.clock, pause, lambda: None)
         self._written(settled)
 
-    def _log(self, job: Job, queued: QueuedRecipient, outcome: Outcome) -> None:
-        status = outcome.status
-        recipient, became = str(queued.recipient.address), word(outcome)
-        remote, text = status.remote or job.destination, answer(status)
-        tell(
-            log,
-            f"{job.message.id} to {recipient}: {became}, {remote}: {text}",
-            trace_id=job.message.id,
-            recipient=recipient,
-            word=became,
-            remote=remote,
-            text=text,
-        )
+
+def _log(job: Job, event: TraceEvent) -> None:
+    remote = event.remote or job.destination
+    tell(
+        log,
+        f"{job.message.id} to {event.recipient}: {event.event}, {remote}: {event.text}",
+        trace_id=job.message.id,
+        recipient=event.recipient,
+        word=event.event,
+        remote=remote,
+        text=event.text,
+    )

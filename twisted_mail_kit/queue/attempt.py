@@ -43,8 +43,11 @@ async def attempt(job: Job, target: IDeliveryTarget, spool: ISpool, clock: Any) 
             except TryLater as no:
                 outcomes[index] = Delayed(no.status)
         if taken:
-            async for octets in _octets(job, spool):
-                await delivery.write(octets)
+            if job.octets is not None:
+                await delivery.write(job.octets)
+            else:
+                async for octets in _octets(job, spool):
+                    await delivery.write(octets)
             became = await delivery.commit()
             delivery = None
             for index, outcome in zip(taken, became, strict=True):
@@ -64,10 +67,7 @@ async def attempt(job: Job, target: IDeliveryTarget, spool: ISpool, clock: Any) 
 
 
 async def _octets(job: Job, spool: ISpool) -> AsyncIterator[bytes]:
-    """The message, whole: from memory, or from the spool. Raises Poisoned before the last octet of a torn one."""
-    if job.octets is not None:
-        yield job.octets
-        return
+    """The message from the spool, whole. Raises Poisoned before the last octet of a torn one."""
     message = job.message
     offset = 0
     while offset < message.size:

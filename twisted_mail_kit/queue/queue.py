@@ -157,7 +157,9 @@ class Queue:
         """Put a message into the spool, and try it at once where there is room. For `Intake`."""
         now = self.clock.seconds()
         given = envelope.trace_id
-        envelope = self._ids.unique(replace(envelope, received_at=envelope.received_at or now))
+        if not envelope.received_at:
+            envelope = replace(envelope, received_at=now)
+        envelope = self._ids.unique(envelope)
         message = QueuedMessage(envelope, blob_id, size)
         queued = [
             QueuedRecipient(message.id, number, recipient, self._destination(recipient), now)

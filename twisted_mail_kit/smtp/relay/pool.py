@@ -18,7 +18,10 @@ class Pool:
         self._reactor = reactor
         self._idle = idle
         self._messages = messages
-        self._waiting: dict[Hashable, dict[ClientConnection, IDelayedCall]] = {}
+        self._waiting: dict[Hashable, dict[ClientConnection, float]] = {}
+        """Since when; who came first is first."""
+        self._alarm: IDelayedCall | None = None
+        """One for all: a message takes a connection, and gives it back, in a moment."""
         self._leaving: set[Deferred[None]] = set()
         self._is_closed = False
 
@@ -38,8 +41,9 @@ class Pool:
         if self._is_closed or not self._idle or connection.messages >= limit or not connection.is_usable:
             self.let_go(connection)
             return
-        alarm = self._reactor.callLater(self._idle, self._expire, key, connection)
-        self._waiting.setdefault(key, {})[connection] = alarm
+        self._waiting.setdefault(key, {})[connection] = self._reactor.seconds()
+        if self._alarm is None:
+            self._alarm = self._reactor.callLater(self._idle, self._expire)
         connection.on_lost = lambda: self._forget(key, connection)
 
     def let_go(self, connection: ClientConnection) -> None:
@@ -57,6 +61,9 @@ class Pool:
     async def close(self) -> None:
         """All of them leave. Those that are given back later leave at once."""
         self._is_closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         for key, waiting in list(self._waiting.items()):
             for connection in list(waiting):
                 self._forget(key, connection)
@@ -64,15 +71,25 @@ class Pool:
         if self._leaving:
             await DeferredList(list(self._leaving))
 
-    def _expire(self, key: Hashable, connection: ClientConnection) -> None:
-        self._forget(key, connection)
-        self.let_go(connection)
+    def _expire(self) -> None:
+        """Let those go that have waited long enough; ring again when the next one has."""
+        self._alarm = None
+        now = self._reactor.seconds()
+        oldest = now
+        for key, waiting in list(self._waiting.items()):
+            for connection, since in list(waiting.items()):
+                if since > now - self._idle:
+                    oldest = min(oldest, since)
+                    break
+                self._forget(key, connection)
+                self.let_go(connection)
+        if self._waiting:
+            self._alarm = self._reactor.callLater(oldest + self._idle - now, self._expire)
 
     def _forget(self, key: Hashable, connection: ClientConnection) -> None:
-        waiting = self._waiting.get(key, {})
-        alarm = waiting.pop(connection, None)
-        if alarm is not None and alarm.active():
-            alarm.cancel()
-        if not waiting:
-            self._waiting.pop(key, None)
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            waiting.pop(connection, None)
+            if not waiting:
+                del self._waiting[key]
         connection.on_lost = None
