@@ -274,11 +274,13 @@ async def test_the_segment_that_is_written_to_is_closed_when_nothing_comes_any_m
     await store.close()
 
 
-async def test_closing_the_store_ends_it_soon(store: SQLiteStore) -> None:
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.01])
+async def test_closing_the_store_ends_it_soon(store: SQLiteStore, seconds: float) -> None:
     kept = await fill(store)
     compacting = Deferred.fromCoroutine(store.compact())
     compacting.addErrback(lambda failure: failure.trap(Unavailable))
-    await deferLater(reactor, 0.01)
+    if seconds:
+        await deferLater(reactor, seconds)
     await store.close()
     await compacting
     again = SQLiteStore(store.path, reactor, SETTINGS)

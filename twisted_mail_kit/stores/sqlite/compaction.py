@@ -111,6 +111,7 @@ class Compaction:
         """Look at all segments now. Raises Unavailable."""
         await self._lock.acquire()
         try:
+            self._go_on()
             self._damaged.clear()
             known = await self._ask(lambda reader: reader.execute("SELECT id FROM segments ORDER BY id").fetchall())
             share = min(self._settings.compact_share, SHARE_WHEN_ASKED)
@@ -140,6 +141,7 @@ class Compaction:
             return
         await self._lock.acquire()
         try:
+            self._go_on()
             others = await self._ask(
                 lambda reader: reader.execute(
                     "SELECT id FROM segments WHERE id > ? AND closed > 0 ORDER BY id LIMIT ?", (self._looked_at, BESIDE)
@@ -162,6 +164,7 @@ class Compaction:
         self._is_stopping = True
         await self._lock.acquire()
         await self._leave_target()
+        self._lock.release()  # whoever comes later finds that it is over
 
     # --- one after the other -----------------------------------------------------------------------------------------
 

@@ -1,43 +1,35 @@
-"""The writer: one thread a store, in which all who wait share the next pair of syncs."""
+"""The store's writer: bodies into segments, then the index, with one pair of syncs for all who wait."""
 
 from __future__ import annotations
 
 import sqlite3
-import threading
-import time
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from twisted_mail_kit.errors import MailError, OverQuota, StateMismatch, Unavailable
+from twisted_mail_kit.errors import OverQuota, StateMismatch, Unavailable
 from twisted_mail_kit.mail.facts import Applied
 from twisted_mail_kit.mail.operations import Operation
 from twisted_mail_kit.stores.sqlite import rows
 from twisted_mail_kit.stores.sqlite.batch import Batch
 from twisted_mail_kit.stores.sqlite.blobs import Pending
 from twisted_mail_kit.stores.sqlite.files import is_full
+from twisted_mail_kit.stores.sqlite.groupcommit import GroupCommit, Waiting
 from twisted_mail_kit.stores.sqlite.operations import Work
 from twisted_mail_kit.stores.sqlite.segments import Mistrusted, SegmentLog
 from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
 
-LONGEST = 2000
-"""Requests in one batch."""
 APPENDED_AT_ONCE = 8 << 20
 """Octets of bodies written with one call."""
-SOON = 0.2
-"""Seconds until housekeeping goes on that was interrupted by somebody who waits."""
 NO_BLOBS: dict[str, Pending] = {}
 
 
-class Request:
+class Request(Waiting):
     """Somebody waits for this: operations on an account, or `job`, anything else that writes."""
 
-    __slots__ = ("account", "answer", "blobs", "deferred", "if_state", "job", "keeps_house", "key", "ops", "token")
+    __slots__ = ("account", "blobs", "if_state", "job", "keeps_house", "key", "ops", "token")
 
     def __init__(
         self,
@@ -49,6 +41,7 @@ class Request:
         job: Callable[[Batch], Any] | None = None,
         keeps_house: bool = False,
     ) -> None:
+        super().__init__()
         self.account = account
         self.ops = ops
         self.if_state = if_state
@@ -57,15 +50,12 @@ class Request:
         self.job = job
         self.keeps_house = keeps_house
         self.key = b""
-        self.answer: Any = None
-        """What comes of it; an exception is raised to whoever waits."""
-        self.deferred: Deferred[Any] = Deferred()
 
 
-class Writer:
-    """Takes requests in the reactor thread, does them in its own."""
+class Writer(GroupCommit[Request]):
+    """The store's."""
 
-    log = Logger()
+    what = "mail store"
 
     def __init__(
         self,
@@ -76,112 +66,54 @@ class Writer:
         tidy: Callable[[Batch], bool],
         heard: Callable[[dict[str, int]], None],
     ) -> None:
-        self.mistrusts = ""
-        """Why nothing is written any more; empty while all is well."""
-        self._reactor = reactor
+        super().__init__(reactor, settings.housekeeping_interval)
         self._batch = batch
         self._segment_log = segment_log
         self._settings = settings
         self._tidy = tidy
         self._heard = heard
-        self._waiting: SimpleQueue[Request | None] = SimpleQueue()
-        """None comes last."""
-        self._is_closing = False
-        self._closed: Deferred[None] = Deferred()
-        self._thread = threading.Thread(target=self._live, name="mail store writer", daemon=True)
 
     # --- in the reactor thread ---------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin to work."""
-        self._thread.start()
-
     def submit(self, request: Request) -> Deferred[Any]:
         """Do it with the next batch; the answer comes when it would survive a power cut."""
-        if self.mistrusts or self._is_closing:
-            request.deferred.errback(Unavailable(self.mistrusts or "the store is closed"))
-            return request.deferred
-        self._waiting.put(request)
-        return request.deferred
+        return self.ask(request)
 
-    def close(self) -> Deferred[None]:
-        """Finish what was submitted, and end the thread."""
-        if not self._is_closing:
-            self._is_closing = True
-            self._waiting.put(None)
-        return self._closed
-
-    def _deliver(self, requests: list[Request], changed: dict[str, int]) -> None:
-        for request in requests:
-            if request.deferred.called:
-                continue  # it was cancelled: nobody waits any more
-            if isinstance(request.answer, BaseException):
-                request.deferred.errback(Failure(request.answer))
-            else:
-                request.deferred.callback(request.answer)
-        if changed:
-            self._heard(changed)
+    def heard(self, news: dict[str, int]) -> None:
+        """Which accounts have changed."""
+        self._heard(news)
 
     # --- in the writer's thread --------------------------------------------------------------------------------------
 
-    def mistrust(self, why: Mistrusted) -> None:
-        """Nothing is written any more; reading goes on. In any thread."""
+    def do(self, requests: list[Request]) -> dict[str, int]:
+        """See GroupCommit. Gives which accounts have changed."""
+        changed = self._do(requests)
+        asked = [request for request in requests if request.keeps_house and request.answer is None]
+        if asked and not self.mistrusts:
+            more = self.keep_house()
+            for request in asked:
+                request.answer = more
+        return changed
+
+    def tidy(self) -> bool:
+        """See GroupCommit."""
+        return self._tidy(self._batch)
+
+    def roll_back(self) -> None:
+        """See GroupCommit."""
+        self._batch.rollback()
+
+    def end(self) -> None:
+        """See GroupCommit."""
         if not self.mistrusts:
-            self.mistrusts = f"read-only until it is opened again: {why}"
-            self.log.critical("mail store is read-only until it is opened again: {why}", why=str(why))
-
-    def _live(self) -> None:
-        due = time.monotonic() + self._settings.housekeeping_interval
-        is_last = False
-        while not is_last:
-            requests: list[Request] = []
-            try:
-                one = self._waiting.get(timeout=max(0.0, due - time.monotonic()))
-                while one is not None:
-                    requests.append(one)
-                    if len(requests) == LONGEST:
-                        break
-                    one = self._waiting.get_nowait()
-                is_last = one is None
-            except Empty:
-                pass
-            if requests:
-                changed = self._do(requests)
-                asked = [request for request in requests if request.keeps_house and request.answer is None]
-                if asked and not self.mistrusts:
-                    more = self._keep_house()
-                    for request in asked:
-                        request.answer = more
-                self._reactor.callFromThread(self._deliver, requests, changed)
-            if time.monotonic() >= due:
-                due = time.monotonic() + self._settings.housekeeping_interval
-                if not self.mistrusts and not self._is_closing and self._keep_house():
-                    due = time.monotonic() + min(SOON, self._settings.housekeeping_interval)
-            requests = []  # no octets are held while we wait
-        try:
-            if not self.mistrusts:
-                self._segment_log.sync()
-                self._segment_log.close(self._batch.connection)
-            self._batch.connection.close()
-        except (Mistrusted, sqlite3.Error):
-            self.log.failure("mail store did not close cleanly")
-        self._reactor.callFromThread(self._closed.callback, None)
-
-    def _keep_house(self) -> bool:
-        """Answers whether there is more to do: whoever waits for a commit comes first."""
-        try:
-            while self._tidy(self._batch):
-                if not self._waiting.empty() or self._is_closing:
-                    return True
-        except Exception:
-            self.log.failure("mail store: housekeeping failed; it is tried again later")
-            self._roll_back()
-        return False
+            self._segment_log.sync()
+            self._segment_log.close(self._batch.connection)
+        self._batch.connection.close()
 
     def _do(self, requests: list[Request]) -> dict[str, int]:
         """Answer all of them; what could not be done has an exception for an answer. Says which accounts changed."""
         if self.mistrusts:
-            self._fail(requests, lambda: Unavailable(self.mistrusts))
+            self.fail(requests, lambda: Unavailable(self.mistrusts))
             return {}
         batch = self._batch
         try:
@@ -193,36 +125,15 @@ class Writer:
             return batch.commit()
         except Mistrusted as error:
             self.mistrust(error)
-            self._fail(requests, lambda: Unavailable(self.mistrusts))
+            self.fail(requests, lambda: Unavailable(self.mistrusts))
         except sqlite3.Error as error:
-            trouble = self._trouble(error)
-            self._fail(requests, trouble)
+            trouble = self.trouble(error)
+            self.fail(requests, trouble)
         except Exception:
             self.log.failure("mail store: a batch failed")
-            self._fail(requests, lambda: Unavailable("a batch failed"))
-        self._roll_back()
+            self.fail(requests, lambda: Unavailable("a batch failed"))
+        self.roll_back_well()
         return {}
-
-    def _roll_back(self) -> None:
-        try:
-            self._batch.rollback()
-        except sqlite3.Error as error:
-            self.mistrust(Mistrusted(f"rollback failed: {error}"))
-
-    def _fail(self, requests: list[Request], trouble: Callable[[], MailError]) -> None:
-        for request in requests:
-            request.answer = trouble()
-
-    def _trouble(self, error: sqlite3.Error) -> Callable[[], MailError]:
-        name = getattr(error, "sqlite_errorname", "")
-        text = f"{name} {error}"
-        if name == "SQLITE_FULL":
-            self.log.warn("mail store: the disk is full, nothing was changed")
-            return lambda: OverQuota("the disk is full")
-        if "FSYNC" in name:
-            self.mistrust(Mistrusted(text))
-        self.log.error("mail store: a batch was given up, nothing was changed: {text}", text=text)
-        return lambda: Unavailable(text)
 
     def _append(self, requests: list[Request]) -> None:
         """Write the bodies that are still in memory, and sync. A disk that takes no more is told blob by blob."""
