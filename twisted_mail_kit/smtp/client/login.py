@@ -6,7 +6,6 @@ import binascii
 from typing import Protocol
 
 from attrs import field, frozen
-from scramp import ScramClient
 
 from twisted_mail_kit.mail.outcome import Status
 from twisted_mail_kit.smtp.client.connection import ClientConnection
@@ -117,6 +116,8 @@ class _Scram:
     """RFC 7677; the server proves itself too."""
 
     def __init__(self, login: Login) -> None:
+        from scramp import ScramClient
+
         self._client = ScramClient(["SCRAM-SHA-256"], login.user, login.password)
         self.first: bytes | None = self._client.get_client_first().encode()
         self._has_first = False

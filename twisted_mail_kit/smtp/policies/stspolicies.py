@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from twisted_mail_kit.errors import ResolutionFailed
 from twisted_mail_kit.interfaces import IResolver
-from twisted_mail_kit.net.fetch import Fetched, FetchFailed
+from twisted_mail_kit.net.fetched import Fetched, FetchFailed
 from twisted_mail_kit.net.inflight import InFlight
 from twisted_mail_kit.smtp.policies.settings import TLSPolicySettings
 from twisted_mail_kit.smtp.policies.sts import BadPolicy, STSPolicy, parse_policy, policy_id

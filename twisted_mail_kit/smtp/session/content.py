@@ -100,14 +100,15 @@ async def _conclude(session: SMTPSession, transaction: Transaction) -> Reply | N
 
 def _log(session: SMTPSession, transaction: Transaction, *replies: Reply) -> None:
     envelope = transaction.envelope
-    sender, count, outcome = str(envelope.sender or ""), len(transaction.recipients), _sum(replies)
+    sender, caller = str(envelope.sender or ""), session.caller
+    count, outcome = len(transaction.recipients), _sum(replies)
     tell(
         log,
-        f"message {envelope.trace_id} from <{sender}> by {session.caller} to {count} recipients,"
+        f"message {envelope.trace_id} from <{sender}> by {caller} to {count} recipients,"
         f" {transaction.size} octets: {outcome}",
         trace_id=envelope.trace_id,
         sender=sender,
-        peer=session.caller,
+        peer=caller,
         login=session.peer.login,
         recipients=count,
         size=transaction.size,
@@ -118,5 +119,7 @@ def _log(session: SMTPSession, transaction: Transaction, *replies: Reply) -> Non
 
 
 def _sum(replies: tuple[Reply, ...]) -> str:
+    if len(replies) == 1:
+        return f"{replies[0].code} {replies[0].enhanced}"
     told = dict.fromkeys(f"{one.code} {one.enhanced}" for one in replies)
     return ", ".join(told)

@@ -37,6 +37,8 @@ class State(Enum):
     CHUNKS = auto()
     """BDAT was accepted, and not the last one."""
 
+    __hash__ = object.__hash__  # Enum's own is a function of Python's, and each command asks for it
+
 
 _ALWAYS = frozenset(State)
 _GREETED = _ALWAYS - {State.NEW}
