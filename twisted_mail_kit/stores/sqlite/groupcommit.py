@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -19,6 +20,8 @@ from twisted_mail_kit.stores.sqlite.segments import Mistrusted
 
 LONGEST = 2000
 """Requests in one transaction."""
+AT_ONCE = 100
+"""Answers in one turn of the reactor."""
 SOON = 0.2
 """Seconds until housekeeping goes on that was interrupted by somebody who waits."""
 
@@ -58,6 +61,8 @@ class GroupCommit(Generic[Asked]):
         self._waiting: SimpleQueue[Asked | None] = SimpleQueue()
         """None comes last."""
         self._is_closing = False
+        self._untold: deque[tuple[list[Asked], Any]] = deque()
+        """In the order of the commits."""
         self._closed: Deferred[None] = Deferred()
         self._thread = threading.Thread(target=self._live, name=f"{self.what} writer", daemon=True)
 
@@ -107,15 +112,34 @@ class GroupCommit(Generic[Asked]):
         return self._closed
 
     def _deliver(self, requests: list[Asked], news: Any) -> None:
-        for request in requests:
+        self._untold.append((requests, news))
+        if len(self._untold) == 1:
+            self._tell(0)
+
+    def _tell(self, start: int) -> None:
+        """Each that is answered has a session that goes on now: others want to be heard in between."""
+        requests, news = self._untold[0]
+        for request in requests[start : start + AT_ONCE]:
             if request.deferred.called:
                 continue  # it was cancelled: nobody waits any more
             if isinstance(request.answer, BaseException):
                 request.deferred.errback(Failure(request.answer))
             else:
                 request.deferred.callback(request.answer)
+        if start + AT_ONCE < len(requests):
+            self._reactor.callFromThread(self._tell, start + AT_ONCE)
+            return
+        self._untold.popleft()
         if news:
             self.heard(news)
+        if self._untold:
+            self._reactor.callFromThread(self._tell, 0)
+
+    def _ended(self) -> None:
+        if self._untold:
+            self._reactor.callFromThread(self._ended)  # behind those who still have no answer
+        else:
+            self._closed.callback(None)
 
     # --- in the thread -----------------------------------------------------------------------------------------------
 
@@ -186,4 +210,4 @@ class GroupCommit(Generic[Asked]):
             self.end()
         except (Mistrusted, sqlite3.Error):
             self.log.failure("{what} did not close cleanly", what=self.what)
-        self._reactor.callFromThread(self._closed.callback, None)
+        self._reactor.callFromThread(self._ended)
