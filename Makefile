@@ -1,4 +1,5 @@
-# make run: the demo server. make test: everything that CI asks. Both set up .venv by themselves.
+# make run: the demo server. make test: everything that CI asks. make bench: docs/performance.md's tables.
+# Each sets up .venv by itself.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -23,7 +24,7 @@ tests: $(VENV)/test.stamp
 	$(BIN)/pytest $(ARGS)
 
 bench: $(VENV)/test.stamp
-	$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

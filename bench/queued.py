@@ -11,14 +11,15 @@ from typing import Any
 from aiosmtpd.controller import Controller
 
 from bench import load
-from bench.relaying import free_port
-from bench.servers import CONFIGURATION, Ours, memory
+from bench.effort import Effort
+from bench.servers import CONFIGURATION, Ours, free_port, memory
+from bench.table import Table
+from bench.text import message_of
 
-MESSAGES = 100_000
 DOMAINS = 500
 
 
-async def _fill(reactor: Any, folder: Path) -> None:
+async def _fill(reactor: Any, folder: Path, messages: int) -> None:
     """Put the messages into the spool's files, as a server would have done over days."""
     from twisted.internet.defer import Deferred, gatherResults
 
@@ -28,7 +29,7 @@ async def _fill(reactor: Any, folder: Path) -> None:
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     spool = SQLiteSpool(folder, reactor)
-    octets = load.message_of(2000)
+    octets = message_of(2000)
 
     async def one(number: int) -> None:
         now = time.time()
@@ -39,17 +40,17 @@ async def _fill(reactor: Any, folder: Path) -> None:
         domain = f"host{number % DOMAINS}.dead.example"
         await spool.add(message, [QueuedRecipient(message.id, 0, Recipient(Address("bob", domain)), domain, now - 1)])
 
-    for start in range(0, MESSAGES, 1000):
+    for start in range(0, messages, 1000):
         await gatherResults([Deferred.fromCoroutine(one(number)) for number in range(start, start + 1000)])
     await spool.close()
 
 
-def _fill_in_a_process(folder: Path) -> None:
+def _fill_in_a_process(folder: Path, messages: int) -> None:
     from twisted.internet.defer import Deferred
     from twisted.internet.task import react
 
     try:
-        react(lambda reactor: Deferred.fromCoroutine(_fill(reactor, folder)))
+        react(lambda reactor: Deferred.fromCoroutine(_fill(reactor, folder, messages)))
     except SystemExit as end:
         if end.code:
             raise
@@ -82,15 +83,14 @@ class WithDeadHosts(Ours):
             shutil.copytree(self.spool, self.folder / "state" / "queue")
 
 
-def queue() -> None:
+def queue(effort: Effort) -> None:
     """Memory with and without the queue; how long a message for a live host takes."""
     import multiprocessing
     import tempfile
 
-    print("| 100,000 queued for 500 dead hosts | empty queue | full queue |")
-    print("|---|---|---|")
+    table = Table(f"{effort.queued:,} queued for {DOMAINS} dead hosts", "empty queue", "full queue")
     full = Path(tempfile.mkdtemp(prefix="mailkit-spool-")) / "queue"
-    filling = multiprocessing.get_context("spawn").Process(target=_fill_in_a_process, args=(full,))
+    filling = multiprocessing.get_context("spawn").Process(target=_fill_in_a_process, args=(full, effort.queued))
     filling.start()
     filling.join()
     found: list[tuple[float, float, float]] = []
@@ -100,7 +100,7 @@ def queue() -> None:
         host.start()
         server = WithDeadHosts(host.port, spool)
         try:
-            time.sleep(30)  # the queue is at work on the dead
+            time.sleep(effort.pause)  # the queue is at work on the dead
             waits = []
             for _ in range(20):
                 live.arrived.clear()
@@ -115,6 +115,8 @@ def queue() -> None:
             server.stop()
             host.stop()
     empty, filled = found
-    print(f"| memory of the server | {empty[0]:.0f} MB | {filled[0]:.0f} MB |")
-    print(f"| a message for a live host, submission to arrival, median | {empty[1]:.0f} ms | {filled[1]:.0f} ms |")
-    print(f"| messages in for our own users, 20 sessions | {empty[2]:.0f}/s | {filled[2]:.0f}/s |", flush=True)
+    shutil.rmtree(full.parent)
+    table.row("memory of the server", f"{empty[0]:.0f} MB", f"{filled[0]:.0f} MB")
+    name = "a message for a live host, submission to arrival, median"
+    table.row(name, f"{empty[1]:.0f} ms", f"{filled[1]:.0f} ms")
+    table.row("messages in for our own users, 20 sessions", f"{empty[2]:.0f}/s", f"{filled[2]:.0f}/s")

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-MESSAGES = 1_000_000
-ACCOUNTS = 100_000
+from bench.effort import Effort
+from bench.scale_imap import scale_imap
+from bench.table import Table
+
 ADDS = 5_000
 """Messages in one `apply`."""
 SUMMARY = b"s" * 500
@@ -56,10 +58,12 @@ class Watch:
         )
 
 
-async def _measure(reactor: Any, folder: Path) -> None:
+async def _measure(reactor: Any, folder: Path, effort: Effort) -> None:
+    messages, accounts = effort.million, effort.accounts
     from twisted.internet.defer import Deferred, gatherResults
 
     from twisted_mail_kit.imap.model import OpenMailbox
+    from twisted_mail_kit.imap.turns import Turns, next_turn
     from twisted_mail_kit.imap.view import View
     from twisted_mail_kit.mail.operations import Add, CreateMailbox, DeleteMailbox, Move, Remove, SetFlags
     from twisted_mail_kit.stores.sqlite import SQLiteStore
@@ -71,16 +75,24 @@ async def _measure(reactor: Any, folder: Path) -> None:
     writer = account.new_blob()
     await writer.write(b"Subject: one for all\r\n\r\n" + b"x" * 2000)
     blob_id = await writer.commit()
-    with watch.row(f"{ACCOUNTS:,} accounts made, 1,000 at a time", ACCOUNTS):
-        for start in range(0, ACCOUNTS, 1000):
+    with watch.row(f"{accounts:,} accounts made, 1,000 at a time", accounts):
+        for start in range(0, accounts, 1000):
             names = [f"user{number}@example.org" for number in range(start, start + 1000)]
-            opening = [Deferred.fromCoroutine(store.open_account(name, create=True)) for name in names]
+            opening = []
+            for name in names:
+                opening.append(Deferred.fromCoroutine(store.open_account(name, create=True)))
+                if len(opening) % 50 == 0:
+                    await next_turn(reactor)  # as connections would ask
             await gatherResults(opening)
-    with watch.row(f"{MESSAGES:,} added, {ADDS:,} an apply", MESSAGES):
-        for start in range(0, MESSAGES, ADDS):
+    with watch.row(f"{messages:,} added, {ADDS:,} an apply", messages):
+        for start in range(0, messages, ADDS):
             await account.apply(
                 [Add(inbox.id, blob_id, 1_700_000_000 + start + number, SUMMARY) for number in range(ADDS)]
             )
+    await store.close()
+    shutil.copytree(folder, folder.with_name("imap"))
+    store = SQLiteStore(folder, reactor)
+    account = await store.open_account("joe@example.org")
     state = await account.state()
 
     async def often(what: str, question: Callable[[int], Awaitable[Any]]) -> None:
@@ -88,15 +100,15 @@ async def _measure(reactor: Any, folder: Path) -> None:
             for number in range(1000):
                 await question(number)
 
-    step = MESSAGES // 1000
-    await often("open_account", lambda n: store.open_account(f"user{n * (ACCOUNTS // 1000)}@example.org"))
+    step = messages // 1000
+    await often("open_account", lambda n: store.open_account(f"user{n * (accounts // 1000)}@example.org"))
     await often("state", lambda n: account.state())
     await often("mailboxes", lambda n: account.mailboxes())
     await often("messages: one by UID", lambda n: account.messages(inbox.id, [n * step + 1]))
     await often("changes: none", lambda n: account.changes(state))
     with watch.row("messages: a page of 1,000 in the middle", 1000):
-        await account.messages(inbox.id, after=MESSAGES // 2)
-    with watch.row("messages: all, 1,000 a page", MESSAGES):
+        await account.messages(inbox.id, after=messages // 2)
+    with watch.row("messages: all, 1,000 a page", messages):
         after = 0
         while page := await account.messages(inbox.id, after=after):
             after = page[-1].uid
@@ -106,7 +118,7 @@ async def _measure(reactor: Any, folder: Path) -> None:
             while more:
                 changes = await account.changes(since)
                 since, more = changes.until, changes.more
-    one = SetFlags(inbox.id, [MESSAGES // 2], add=frozenset({r"\Flagged"}))
+    one = SetFlags(inbox.id, [messages // 2], add=frozenset({r"\Flagged"}))
     with watch.row("SetFlags: one"):
         await account.apply([one])
     with watch.row("changes: that one"):
@@ -116,31 +128,30 @@ async def _measure(reactor: Any, folder: Path) -> None:
         return lambda: None
 
     before = memory()
-    model = OpenMailbox(account, (await account.mailboxes())[0], no_watch)
-    with watch.row("SELECT: the view that all sessions share", MESSAGES):
+    model = OpenMailbox(account, (await account.mailboxes())[0], no_watch, Turns(reactor))
+    with watch.row("SELECT: the view that all sessions share", messages):
         await model.refresh()
         view = View(model, False)
-        assert view.exists == MESSAGES
-    packed = sum(len(column) * column.itemsize for column in (model.uids, model.flag_ids, model.modseqs, model.sizes))
-    packed += len(model.dates) * model.dates.itemsize
+        assert view.exists == messages
     grown = memory() - before
-    print(f"| of that, in arrays | {packed / MESSAGES:.0f} octets a message, {grown / MESSAGES:.0f} grown | | | | |")
+    each, besides = model.octets / messages, grown / messages
+    print(f"| of that, in columns | {each:.0f} octets a message, {besides:.0f} grown | | | | |")
     with watch.row("NOOP after one flag was set"):
         await account.apply([SetFlags(inbox.id, [5], add=frozenset({r"\Flagged"}))])
         await model.refresh()
     view.close()
-    everything = range(1, MESSAGES + 1)
-    with watch.row("SetFlags: all", MESSAGES):
+    everything = range(1, messages + 1)
+    with watch.row("SetFlags: all", messages):
         await account.apply([SetFlags(inbox.id, everything, add=frozenset({r"\Seen"}))])
     await account.apply([CreateMailbox(("Trash",))])
     trash = next(box.id for box in await account.mailboxes() if box.id != inbox.id)
-    with watch.row("Move: half", MESSAGES // 2):
-        await account.apply([Move(inbox.id, everything[: MESSAGES // 2], trash)])
-    with watch.row("Remove: the other half", MESSAGES // 2):
+    with watch.row("Move: half", messages // 2):
+        await account.apply([Move(inbox.id, everything[: messages // 2], trash)])
+    with watch.row("Remove: the other half", messages // 2):
         await account.apply([Remove(inbox.id, everything)])
     with watch.row("DeleteMailbox: half"):
         await account.apply([DeleteMailbox(trash)])
-    with watch.row("housekeeping after that, while others write", MESSAGES // 2):
+    with watch.row("housekeeping after that, while others write", messages // 2):
         await store.keep_house()
     with watch.row("an apply just afterwards"):
         await account.apply([Add(inbox.id, blob_id, 0, SUMMARY)])
@@ -153,29 +164,29 @@ async def _measure(reactor: Any, folder: Path) -> None:
     await store.close()
 
 
-def _in_a_process(folder: Path) -> None:
+def _in_a_process(folder: Path, effort: Effort) -> None:
     from twisted.internet.defer import Deferred
     from twisted.internet.task import react
 
     try:
-        react(lambda reactor: Deferred.fromCoroutine(_measure(reactor, folder)))
+        react(lambda reactor: Deferred.fromCoroutine(_measure(reactor, folder, effort)))
     except SystemExit as end:
         if end.code:
             raise
 
 
-def scale() -> None:
+def scale(effort: Effort) -> None:
     """The embedded store at its promised size, in a process of its own."""
-    print(
-        f"| {MESSAGES:,} messages in a mailbox, {ACCOUNTS:,} accounts | time | each | CPU | reactor held up | memory |"
-    )
-    print("|---|---|---|---|---|---|", flush=True)
+    what = f"{effort.million:,} messages in a mailbox, {effort.accounts:,} accounts"
+    Table(what, "time", "each", "CPU", "reactor held up", "memory")
     folder = Path(tempfile.mkdtemp(prefix="mailkit-scale-"))
     try:
-        process = multiprocessing.get_context("spawn").Process(target=_in_a_process, args=(folder / "store",))
+        process = multiprocessing.get_context("spawn").Process(target=_in_a_process, args=(folder / "store", effort))
         process.start()
         process.join()
         if process.exitcode:
             raise SystemExit("the measurement failed")
+        print()
+        scale_imap(folder / "imap", effort)
     finally:
         shutil.rmtree(folder)

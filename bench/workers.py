@@ -5,18 +5,16 @@ from __future__ import annotations
 import socket
 import ssl
 import statistics
-import tempfile
 import threading
 import time
-from pathlib import Path
+from functools import partial
 
+from bench.effort import Effort
 from bench.load import send
-from bench.servers import CONFIGURATION, Ours, memory
-from twisted_mail_kit.net.tls import self_signed_pem
+from bench.servers import CONFIGURATION, Ours, certificate, running
+from bench.table import Table, goals
 
-ROUNDS = 3
 SESSIONS = 16
-SECONDS = 6.0
 MAILBOX = 500
 # What a mail program does when it is opened: look at the list, read some.
 SESSION = (
@@ -25,33 +23,37 @@ SESSION = (
 )
 
 
-def workers() -> None:
+def workers(effort: Effort) -> None:
     """1 process, and an owner with two workers."""
     rates: dict[int, list[float]] = {0: [], 2: []}
     sizes: dict[int, int] = {}
-    for _ in range(ROUNDS):
+    for _ in range(effort.rounds):
         for count in rates:
-            server = _server(count)
-            try:
+            with running(partial(Several, count)) as (server,):
                 send(server.ports["smtp"], 20, MAILBOX, 2_000)
-                _load(server.ports["imap"], 1.0)
-                rates[count].append(_load(server.ports["imap"], SECONDS))
-                sizes[count] = sum(memory(pid) for pid in (server.process.pid, *_children(server.process.pid)))
-            finally:
-                server.stop()
+                _load(server.ports["imaps"], effort.seconds)
+                rates[count].append(_load(server.ports["imaps"], effort.seconds * 2))
+                sizes[count] = server.memory()
     one, two = (statistics.median(rates[count]) for count in rates)
-    print(f"| IMAPS: login, list of {MAILBOX}, 20 bodies, {SESSIONS} at a time | sessions/s | against one | memory |")
-    print("|---|---|---|---|")
-    print(f"| one process | {one:.0f} | | {sizes[0] / 1e6:.0f} MB |")
-    print(f"| workers = 2 | {two:.0f} | {two / one:.2f}x | {sizes[2] / 1e6:.0f} MB |", flush=True)
+    goals.at_least("two worker processes, TLS logins and IMAP reading", 1.3, two / one)
+    table = Table(
+        f"IMAPS: login, list of {MAILBOX}, 20 bodies, {SESSIONS} at a time", "sessions/s", "against one", "memory"
+    )
+    table.row("one process", f"{one:.0f}", "", f"{sizes[0] / 1e6:.0f} MB")
+    table.row("workers = 2", f"{two:.0f}", f"{two / one:.2f}x", f"{sizes[2] / 1e6:.0f} MB")
 
 
-def _server(count: int) -> Ours:
-    pem = Path(tempfile.mkdtemp(prefix="mailkit-bench-")) / "certificate.pem"
-    pem.write_bytes(self_signed_pem("localhost"))
-    imap = 'service = "imap"\n'
-    text = f"workers = {count}\n" + CONFIGURATION.replace(imap, imap + 'tls = "implicit"\n')
-    return Ours(text + f'\n[tls]\ncertificate = "{pem}"\n')
+class Several(Ours):
+    """So many workers, 0 for none, and IMAP with TLS."""
+
+    def __init__(self, count: int) -> None:
+        imap = 'service = "imap"\n'
+        super().__init__(f"workers = {count}\n" + CONFIGURATION.replace(imap, imap + 'tls = "implicit"\n'))
+
+    def before_start(self) -> None:
+        """Show a certificate."""
+        with (self.folder / "mailkit.toml").open("a") as config:
+            config.write(f'\n[tls]\ncertificate = "{certificate(self.folder)}"\n')
 
 
 def _load(port: int, seconds: float) -> float:
@@ -78,7 +80,3 @@ def _load(port: int, seconds: float) -> float:
     for thread in threads:
         thread.join()
     return len(done) / (time.monotonic() - began)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
