@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable
+from hmac import compare_digest
+from secrets import token_hex
 
 from attrs import field, frozen
-from scramp import ScramException, ScramMechanism
-from twisted.cred.credentials import ICredentials
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import ICredentials, IUsernameHashedPassword
 from zope.interface import Attribute, Interface, implementer
 
 from twisted_mail_kit.errors import AuthenticationFailed, BadSyntax
@@ -58,6 +61,8 @@ class IScramKeys(Interface):
 
 def make_scram_keys(password: str, iterations: int) -> ScramKeys:
     """Blocks for some milliseconds. Raises BadSyntax for a password that SASLprep forbids (RFC 4013)."""
+    from scramp import ScramException, ScramMechanism
+
     try:
         salt, stored_key, server_key, rounds = ScramMechanism("SCRAM-SHA-256").make_auth_info(
             password, iteration_count=iterations
@@ -67,8 +72,31 @@ def make_scram_keys(password: str, iterations: int) -> ScramKeys:
     return ScramKeys(salt=salt, iterations=rounds, stored_key=stored_key, server_key=server_key)
 
 
+class IClearPasswords(ICredentialsChecker):
+    """A checker that has passwords in clear text, and takes IUsernameHashedPassword credentials: it opens CRAM-MD5.
+
+    For clients that were set to it by another server. It hides nothing that TLS does not hide, and a server that has
+    clear passwords can lose them."""
+
+
+@implementer(IUsernameHashedPassword)
+@frozen
+class CramCredentials:
+    """What a client answered to a challenge (RFC 2195)."""
+
+    username: bytes
+    challenge: bytes
+    digest: bytes = field(repr=False)
+
+    def checkPassword(self, password: bytes | str) -> bool:
+        """Whether that is it."""
+        key = password.encode() if isinstance(password, str) else password
+        return compare_digest(hmac.new(key, self.challenge, "md5").hexdigest().encode(), self.digest)
+
+
 PasswordLogin = Callable[[str, str], Awaitable[IAccount]]
 """user, password -> account; raises AuthenticationFailed …"""
+CramLogin = Callable[[str, CramCredentials], Awaitable[IAccount]]
 TokenLogin = Callable[[str, str], Awaitable[IAccount]]
 """user, token -> account."""
 
@@ -112,6 +140,31 @@ class Login:
 
 
 @implementer(ISASLExchange)
+class CramMd5:
+    """RFC 2195; see `IClearPasswords`."""
+
+    _RESPONSE = re.compile(r"(.+) ([0-9a-f]{32})", re.DOTALL)
+
+    def __init__(self, domain: str, login: CramLogin) -> None:
+        self._challenge = f"<{token_hex(16)}@{domain or 'localhost'}>".encode()
+        self._was_said = False
+        self._login = login
+
+    async def respond(self, response: bytes | None) -> bytes | IAccount:
+        """The server begins; then the user's name and the digest."""
+        if not self._was_said:
+            if response is not None:
+                raise BadSyntax("CRAM-MD5 has no initial response")
+            self._was_said = True
+            return self._challenge
+        match = self._RESPONSE.fullmatch(_text(response or b""))
+        if match is None:
+            raise BadSyntax("that is no CRAM-MD5 response")
+        user, digest = match.groups()
+        return await self._login(user, CramCredentials(user.encode(), self._challenge, digest.encode()))
+
+
+@implementer(ISASLExchange)
 class ScramSha256:
     """RFC 5802, RFC 7677, without channel binding.
 
@@ -146,7 +199,9 @@ class ScramSha256:
         return await self._final(text)
 
     async def _first(self, text: str) -> bytes:
-        # scramp asks for keys while it reads the message; ours take a while. So it reads twice.
+        from scramp import ScramMechanism  # no small thing to import, and most clients never say SCRAM
+
+        # It asks for keys while it reads the message; ours take a while. So it reads twice.
         names: list[str] = []
         mechanism = ScramMechanism("SCRAM-SHA-256")
         try:

@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 from twisted_mail_kit.auth.inturn import PasswordCredentials
 from twisted_mail_kit.auth.passwords import PasswordFile
 from twisted_mail_kit.auth.settings import PasswordFileSettings
-from twisted_mail_kit.errors import AccountNotFound, BadSyntax, TooManyLogins
+from twisted_mail_kit.errors import AccountNotFound, BadSyntax, TooManyLogins, Unavailable
 from twisted_mail_kit.interfaces import IPasswords
 from twisted_mail_kit.sasl import IScramKeys
 
@@ -97,6 +97,24 @@ async def test_an_unknown_user_is_hashed_for_too(file: PasswordFile) -> None:
             await file.requestAvatarId(PasswordCredentials(user, "wrong"))
     assert len(verified) == 4
     assert {hashed.split("$")[3] for hashed in verified} == {"m=8,t=1,p=1"}
+
+
+async def test_a_file_that_cannot_be_read_turns_nobody_away_for_good(path: Path) -> None:
+    path.mkdir()
+    file = PasswordFile(path, reactor, PasswordFileSettings(**CHEAP), "ours.example")
+    for asked in (file.is_user("joe@ours.example"), check(file, "joe", "one"), file.user_names()):
+        with pytest.raises(Unavailable):
+            await asked
+    path.rmdir()
+    await file.set_password("joe", "one")
+    assert await check(file, "joe", "one") and await file.is_user("joe@ours.example")
+    path.rename(path.with_name("aside"))
+    path.mkdir()
+    assert await check(file, "joe", "one"), "what was known once stays"
+    path.rmdir()
+    path.with_name("aside").rename(path)
+    assert await check(file, "joe", "one")
+    file.close()
 
 
 async def test_two_writers_lose_nobody(path: Path) -> None:

@@ -41,15 +41,3 @@ def test_the_readmes_configuration_has_no_errors(tmp_path: Path) -> None:
     file.write_text(example)
     assert tomllib.loads(example)["hostname"] == "mx.example.org"
     assert len(load(file).tables.listen) == 4
-
-
-def test_the_embedding_example_starts_and_stops() -> None:
-    from twisted.application.service import IServiceCollection
-
-    (example,) = re.findall(
-        r"```python\n(from twisted\.application.*?)```", (TOP / "docs/embedding.md").read_text(), re.DOTALL
-    )
-    namespace: dict[str, object] = {}
-    exec(compile(example, "embedding.md", "exec"), namespace)
-    services = list(IServiceCollection(namespace["application"]))
-    assert services == [namespace["kit"]]

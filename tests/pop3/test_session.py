@@ -344,11 +344,30 @@ async def test_a_big_message_costs_little_while_the_client_is_slow(monkeypatch: 
         assert reader.transport.unread() < 512 * 1024
         assert given[0] < len(taken) + 512 * 1024
         taken += reader.transport.take()
+        world.clock.advance(0)
     assert given[0] == len(octets)
     head, _, rest = bytes(taken).partition(b"\r\n")
     assert head == b"+OK %d octets" % len(octets)
     assert rest.endswith(b"\r\n.\r\n+OK\r\n")
     assert rest[: -len(b".\r\n+OK\r\n")].replace(b"\r\n..", b"\r\n.") == octets
+    reader.drop()
+
+
+async def test_a_client_that_reads_as_fast_as_we_write_does_not_keep_others_waiting() -> None:
+    world = await make_world(b"A: b\r\n\r\n" + b"0123456789\r\n" * 300_000)
+    reader = Reader(world)
+    reader.say(b"USER joe\r\nPASS secret\r\n")
+    reader.transport.send(b"RETR 1\r\n")
+    turns, longest, taken = 0, 0, 1
+    while taken:
+        taken = 0
+        while reader.transport.unread():
+            taken += len(reader.transport.take())
+        longest = max(longest, taken)
+        turns += 1
+        world.clock.advance(0)
+    assert turns > 3
+    assert longest < 1_500_000
     reader.drop()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from attrs import evolve
+from twisted.cred.credentials import IUsernameHashedPassword
 from twisted.cred.error import LoginFailed, UnhandledCredentials
 from twisted.cred.portal import Portal
 from twisted.internet.defer import maybeDeferred
@@ -20,7 +22,20 @@ from twisted_mail_kit.errors import AuthenticationFailed, MailError, MechanismNo
 from twisted_mail_kit.interfaces import IAccount, IAuthenticator, ISASLExchange
 from twisted_mail_kit.mail.envelope import Peer
 from twisted_mail_kit.net.factory import source_of
-from twisted_mail_kit.sasl import Bearer, BearerToken, IBearerToken, IScramKeys, Login, Plain, ScramKeys, ScramSha256
+from twisted_mail_kit.net.shared import Shared
+from twisted_mail_kit.sasl import (
+    Bearer,
+    BearerToken,
+    CramCredentials,
+    CramMd5,
+    IBearerToken,
+    IClearPasswords,
+    IScramKeys,
+    Login,
+    Plain,
+    ScramKeys,
+    ScramSha256,
+)
 
 
 @implementer(IAuthenticator)
@@ -41,23 +56,28 @@ class Doorkeeper:
         clock: Any,
         settings: LoginSettings | None = None,
         default_domain: str = "",
+        shared: Shared | None = None,
     ) -> None:
         self.portal = portal
         self.clock = clock
         self.settings = settings or LoginSettings()
         self.default_domain = default_domain
-        self._throttle = Throttle(clock, self.settings)
+        self._throttle = Throttle(clock, self.settings, shared)
         passwords = InTurn(checkers, PASSWORDS, default_domain)
         tokens = InTurn(checkers, (IBearerToken,), default_domain)
         for checker in (passwords, tokens):
             if checker:
                 portal.registerChecker(checker)
+        challenged = [checker for checker in checkers if IClearPasswords.providedBy(checker)]
+        self._cram = InTurn(challenged, (IUsernameHashedPassword,), default_domain)
         self._scram = [checker for checker in checkers if IScramKeys.providedBy(checker)]
         self._mechanisms: list[str] = []
         if self._scram:
             self._mechanisms.append("SCRAM-SHA-256")
         if tokens:
             self._mechanisms += ["OAUTHBEARER", "XOAUTH2"]
+        if self._cram:
+            self._mechanisms.append("CRAM-MD5")
         if passwords:
             self._mechanisms += ["PLAIN", "LOGIN"]
 
@@ -80,6 +100,8 @@ class Doorkeeper:
             )
         if name in ("XOAUTH2", "OAUTHBEARER"):
             return Bearer(name, lambda user, token: self._token_login(user, token, peer))
+        if name == "CRAM-MD5":
+            return CramMd5(self.default_domain, lambda user, answer: self._cram_login(user, answer, peer))
         make = Plain if name == "PLAIN" else Login
         return make(lambda user, password: self.login(user, password, peer))
 
@@ -93,6 +115,13 @@ class Doorkeeper:
         return await self._guarded(user, peer, ask)
 
     # --- inside ----------------------------------------------------------------------------------------------------
+
+    async def _cram_login(self, user: str, answer: CramCredentials, peer: Peer) -> IAccount:
+        async def ask(name: str) -> Any:
+            avatar_id = await self._cram.requestAvatarId(evolve(answer, username=name.encode()))
+            return await maybeDeferred(self.portal.realm.requestAvatar, avatar_id, None, IAccount)
+
+        return await self._guarded(user, peer, ask)
 
     async def _token_login(self, user: str, token: str, peer: Peer) -> IAccount:
         def ask(name: str) -> Any:

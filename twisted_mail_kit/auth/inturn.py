@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from hmac import compare_digest
 from typing import Any
 
+from attrs import evolve
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernameHashedPassword, IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
@@ -16,6 +17,7 @@ from zope.interface import implementer
 
 from twisted_mail_kit.accounts.names import account_name
 from twisted_mail_kit.errors import MailError, Unavailable
+from twisted_mail_kit.sasl import CramCredentials
 
 PASSWORDS = (IUsernamePassword, IUsernameHashedPassword)
 
@@ -85,6 +87,11 @@ class InTurn:
 
     def _spellings(self, checker: Any, credentials: Any) -> Iterator[Any]:
         yield credentials
+        if isinstance(credentials, CramCredentials):
+            user = credentials.username.decode()
+            if len(self._default) > 1 and user.endswith(self._default):
+                yield evolve(credentials, username=user.removesuffix(self._default).encode())
+            return
         if not isinstance(credentials, PasswordCredentials) or getattr(checker, "wants_full_names", False):
             return
         user, password = _octets(credentials.username).decode(), _octets(credentials.password).decode()

@@ -33,6 +33,7 @@ T = TypeVar("T")
 _LARGE = 64 * 1024
 _REMEMBERED = 10_000
 _LONGEST = 1024
+_NEVER = object()
 LOOK_AGAIN = 0.5
 """Seconds after which the file is looked at again before a known name counts as a user; a login always looks."""
 
@@ -67,11 +68,14 @@ class PasswordFile:
         self._key = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, float] = OrderedDict()
         self._decoy = ""
-        self._seen = _looks(path)
+        self._seen: Any = _NEVER
+        self._complained: Any = _NEVER
         self._looked_at = 0.0
         self._records = Records()
+        looks = _looks(path)
         try:
             self._take(read(path))
+            self._seen = looks
         except (OSError, UnicodeDecodeError) as problem:
             self.log.error("{path} cannot be read: {problem}", path=path, problem=problem)
 
@@ -130,7 +134,8 @@ class PasswordFile:
 
     def decoy_keys(self, user: str) -> ScramKeys:
         """The same for the same name for as long as the file keeps its secret."""
-        salt = hmac.digest(self._records.secret, user.encode("utf-8", "replace"), "sha256")[:16]
+        # As long as those of users (scramp's 32 octets), or it would tell who is none.
+        salt = hmac.digest(self._records.secret, user.encode("utf-8", "replace"), "sha256")
         nobody = secrets.token_bytes(32)
         return ScramKeys(salt=salt, iterations=self.settings.scram_iterations, stored_key=nobody, server_key=nobody)
 
@@ -223,19 +228,30 @@ class PasswordFile:
         await self._refresh()
 
     async def _refresh(self) -> None:
-        """Read the file again, if it is another one."""
-        looks = _looks(self.path)
-        if looks == self._seen:
+        """Read the file again, if it is another one. Raises Unavailable where it could never be read: that there are
+        no users would turn their mail away for good."""
+        looks, before = _looks(self.path), self._seen
+        if looks == before:
             return
-        self._seen = looks
+        if before is not _NEVER:
+            self._seen = looks  # one reads, and the others go on with what is known
         try:
             if looks is not None and looks[2] > _LARGE:
                 records = await self._in_thread(lambda: read(self.path))
             else:
                 records = read(self.path)
         except (OSError, UnicodeDecodeError) as problem:
-            self.log.error("{path} cannot be read, all stays as it was: {problem}", path=self.path, problem=problem)
+            if before is _NEVER:
+                raise Unavailable(f"{self.path} cannot be read: {problem}") from problem
+            self._seen = before
+            if looks != self._complained:
+                self._complained = looks
+                self.log.error("{path} cannot be read, all stays as it was: {problem}", path=self.path, problem=problem)
             return
+        except Unavailable:
+            self._seen = before
+            raise
+        self._seen = looks
         self._take(records)
 
     def _take(self, records: Records) -> None:

@@ -12,7 +12,7 @@ from zope.interface import Interface, implementer
 
 from twisted_mail_kit.accounts.furnish import FOLDERS, furnish
 from twisted_mail_kit.accounts.names import account_name
-from twisted_mail_kit.interfaces import IAccount, IMailStore
+from twisted_mail_kit.interfaces import IAccount, IMaildropStore, IMailStore
 
 _REMEMBERED = 10_000
 
@@ -39,7 +39,7 @@ class MailRealm:
 
     async def _enter(self, name: str) -> tuple[type[Interface], IAccount, Any]:
         account = await self.store.open_account(name, create=True)
-        if name not in self._furnished:
+        if name not in self._furnished and not IMaildropStore.providedBy(self.store):
             try:
                 await furnish(account, self.folders)
             except Exception:

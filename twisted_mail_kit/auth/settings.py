@@ -41,9 +41,9 @@ class PasswordFileSettings:
     memory_cost: int = field(default=64 * 1024 * 1024, validator=ge(8192))
     """Octets that one hash takes while it is made."""
     threads: int = field(default=0, validator=ge(0))
-    """Hashes at once; 0 is as many as there are cores."""
+    """Hashes at once, in each process; 0 is as many as there are cores."""
     waiting: int = field(default=100, validator=ge(1))
-    """Logins that may wait for a thread; more are turned away for now (454 4.7.0, [UNAVAILABLE])."""
+    """Logins that may wait for a thread, in each process; more are turned away for now (454 4.7.0, [UNAVAILABLE])."""
     remember: float = field(default=300.0, validator=ge(0))
     """Seconds for which the same right password is not hashed again; 0 is never."""
     scram: bool = True

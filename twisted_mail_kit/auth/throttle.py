@@ -7,6 +7,7 @@ from collections import OrderedDict
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_mail_kit.auth.settings import LoginSettings
+from twisted_mail_kit.net.shared import Shared
 
 
 class Throttle:
@@ -16,36 +17,38 @@ class Throttle:
     is right never waits: whoever guesses at an account from elsewhere does not lock its owner out.
     """
 
-    def __init__(self, clock: IReactorTime, settings: LoginSettings) -> None:
+    def __init__(self, clock: IReactorTime, settings: LoginSettings, shared: Shared | None = None) -> None:
         self._clock = clock
+        self._shared = shared or Shared(clock)
+        self._shared.hear("failed login", self._count)
         self._settings = settings
         self._failures: tuple[_Table, _Table] = (
             OrderedDict(),
             OrderedDict(),
         )
-        self._waiting: dict[str, int] = {}
 
     def is_busy(self, source: str) -> bool:
         """So many failures from there wait for their answers that no more are heard."""
-        return bool(source) and self._waiting.get(source, 0) >= self._settings.failing_at_once
+        return bool(source) and self._shared.now(("failing", source)) >= self._settings.failing_at_once
 
     def failed(self, source: str, account: str) -> float:
         """Note a failure; the seconds that its answer has to wait."""
-        by_source, by_account = self._failures
-        count = self._note(by_account, account)
-        if source:
-            count = max(count, self._note(by_source, source))
+        self._shared.tell("failed login", source, account)
+        count = self._count(source, account)
         return min(self._settings.longest_delay, self._settings.first_delay * 2.0 ** min(count - 1, 30))
 
     def begin_wait(self, source: str) -> None:
         """A failure of this source waits now."""
-        self._waiting[source] = self._waiting.get(source, 0) + 1
+        self._shared.add(("failing", source))
 
     def end_wait(self, source: str) -> None:
         """It got its answer."""
-        self._waiting[source] -= 1
-        if not self._waiting[source]:
-            del self._waiting[source]
+        self._shared.add(("failing", source), -1)
+
+    def _count(self, source: str, account: str) -> int:
+        by_source, by_account = self._failures
+        count = self._note(by_account, account)
+        return max(count, self._note(by_source, source)) if source else count
 
     def _note(self, table: _Table, key: str) -> int:
         now = self._clock.seconds()

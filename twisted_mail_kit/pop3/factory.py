@@ -6,6 +6,7 @@ from twisted.internet.interfaces import IOpenSSLContextFactory, IReactorTime
 
 from twisted_mail_kit.interfaces import IAuthenticator
 from twisted_mail_kit.net.factory import SessionFactory
+from twisted_mail_kit.net.shared import Shared
 from twisted_mail_kit.pop3.session import POP3Session
 from twisted_mail_kit.pop3.settings import POP3Settings
 
@@ -16,11 +17,18 @@ def make_factory(
     certificates: IOpenSSLContextFactory | None,
     settings: POP3Settings,
     clock: IReactorTime,
+    shared: Shared | None = None,
+    name: str = "",
 ) -> SessionFactory:
     """A factory of POP3 sessions, for port 110, and for 995 on an endpoint that speaks TLS.
 
-    `certificates` makes STLS possible. Factories of the same authenticator share the locks of the maildrops.
+    `certificates` makes STLS possible. Factories with the same `shared` share the locks of the maildrops.
     """
+    shared = shared or Shared(clock)
     return SessionFactory(
-        lambda: POP3Session(hostname, authenticator, certificates, settings, clock), clock, settings.connections
+        lambda: POP3Session(hostname, authenticator, certificates, settings, clock, shared),
+        clock,
+        settings.connections,
+        shared,
+        name,
     )

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from weakref import WeakKeyDictionary
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any, cast
+
+from zope.interface import implementer
 
 from twisted_mail_kit.errors import BlobNotFound, MailboxNotFound, MessageNotFound
-from twisted_mail_kit.interfaces import IAccount, IAuthenticator, Mailbox, Message, Remove, SetFlags
+from twisted_mail_kit.interfaces import (
+    IAccount,
+    IMaildrop,
+    IMaildropMessage,
+    IReadMany,
+    Mailbox,
+    Message,
+    Remove,
+    SetFlags,
+)
 
 SEEN = "\\Seen"
 
 
+@implementer(IMaildrop)
 class Maildrop:
     """A snapshot of one mailbox, RFC 1939 4: 1 is the oldest message, and what comes later is not in it.
 
     It costs 18 octets a message. Deletions are only marks until `update`; losing the object deletes nothing.
     """
 
+    removes_all_or_nothing = True
     ROWS = 100
     """Blob ids are asked for so many messages at once, for a client that takes one after the other."""
+    AHEAD = 64 * 1024
+    """Octets of messages that are read at once for such a client, where the store can."""
 
     def __init__(self, account: IAccount, mailbox: Mailbox) -> None:
         self.account = account
@@ -34,6 +49,9 @@ class Maildrop:
         self._unseen = bytearray()
         self._retrieved: set[int] = set()
         self._blobs: dict[int, str] = {}
+        self._last = 0
+        self._ahead: dict[int, bytes] = {}
+        """Messages that were read with an earlier one, and that the client has not asked for yet."""
 
     @classmethod
     async def open(
@@ -85,6 +103,9 @@ class Maildrop:
         """Octets, as they are stored; what dot-stuffing adds is not counted, RFC 1939 11."""
         return self._sizes[number - 1]
 
+    async def know_unique_ids(self, numbers: Iterable[int]) -> None:
+        """They are known."""
+
     def unique_id(self, number: int) -> str:
         """RFC 1939 7: 1-70 printable characters, the same for ever, and never another message's.
 
@@ -92,6 +113,32 @@ class Maildrop:
         them apart, their order, changes when one of them is deleted.
         """
         return f"{self._mailbox.uidvalidity}.{self._uids[number - 1]}"
+
+    async def open_message(self, number: int) -> IMaildropMessage:
+        """Raises MessageNotFound where somebody else has removed the message."""
+        octets = await self._read_ahead(number)
+        if octets is not None:
+            return ReadMessage(octets)
+        return StoredMessage(self, number, await self.blob_id(number) if self.size(number) else "")
+
+    async def _read_ahead(self, number: int) -> bytes | None:
+        """Hot path: the message, if it was read with others before it, or can be with those that follow."""
+        is_next, self._last = number == self._last + 1, number
+        octets = self._ahead.pop(number, None)
+        if octets is None and is_next and IReadMany.providedBy(self.account):
+            numbers: dict[int, int] = {}
+            left = self.AHEAD
+            for at in range(number - 1, min(number - 1 + self.ROWS, len(self))):
+                left -= self._sizes[at]
+                if left < 0:
+                    break
+                numbers[self._uids[at]] = at + 1
+            self._ahead.clear()
+            if numbers:
+                bodies = await cast(Any, self.account).bodies(self._mailbox.id, list(numbers))
+                self._ahead.update((numbers[uid], body) for uid, body in bodies)
+                octets = self._ahead.pop(number, None)
+        return octets
 
     async def blob_id(self, number: int) -> str:
         """Where the octets are. Raises MessageNotFound where somebody else has removed the message."""
@@ -149,13 +196,45 @@ class Maildrop:
             await self.account.apply([SetFlags(self._mailbox.id, uids, add=frozenset({SEEN}))])
         return len(uids)
 
+    def close(self) -> None:
+        """Nothing was opened."""
 
-_IN_USE: WeakKeyDictionary[IAuthenticator, set[str]] = WeakKeyDictionary()
+
+@implementer(IMaildropMessage)
+class ReadMessage:
+    """One message that is in memory."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+        self._offset = 0
+
+    async def read(self, size: int) -> bytes:
+        """At most `size` octets; b"" at the end."""
+        octets = self._octets[self._offset : self._offset + size]
+        self._offset += len(octets)
+        return octets
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
-def locks_of(authenticator: IAuthenticator) -> set[str]:
-    """The names of the accounts whose maildrop is open, for all POP3 listeners that ask the same doorkeeper."""
-    try:
-        return _IN_USE.setdefault(authenticator, set())
-    except TypeError:  # it cannot be hashed, or not weakly referred to: locks for one listener, then
-        return set()
+@implementer(IMaildropMessage)
+class StoredMessage:
+    """One message of a store, read from its blob."""
+
+    def __init__(self, maildrop: Maildrop, number: int, blob_id: str) -> None:
+        self._maildrop = maildrop
+        self._number = number
+        self._blob_id = blob_id
+        self._offset = 0
+
+    async def read(self, size: int) -> bytes:
+        """At most `size` octets; b"" at the end. Raises BlobNotFound when it ends too early."""
+        if self._offset >= self._maildrop.size(self._number):
+            return b""
+        octets = await self._maildrop.read(self._blob_id, self._number, self._offset, size)
+        self._offset += len(octets)
+        return octets
+
+    def close(self) -> None:
+        """Nothing was opened."""

@@ -8,10 +8,11 @@ from twisted.internet.interfaces import IOpenSSLContextFactory, IReactorTime
 from twisted.python.failure import Failure
 
 from twisted_mail_kit.errors import ConnectionEnded, MechanismNotSupported
-from twisted_mail_kit.interfaces import IAccount, IAuthenticator
+from twisted_mail_kit.interfaces import IAccount, IAuthenticator, IMaildrop, IMaildropAccount
 from twisted_mail_kit.net.inbox import Draining, TimedOut, Wire
 from twisted_mail_kit.net.session import Session
-from twisted_mail_kit.pop3.maildrop import Maildrop, locks_of
+from twisted_mail_kit.net.shared import Shared
+from twisted_mail_kit.pop3.maildrop import Maildrop
 from twisted_mail_kit.pop3.outcomes import Words, broken, expected
 from twisted_mail_kit.pop3.settings import POP3Settings
 from twisted_mail_kit.pop3.transaction import Transaction, turn
@@ -52,6 +53,7 @@ class POP3Session(Session):
         certificates: IOpenSSLContextFactory | None,
         settings: POP3Settings,
         clock: IReactorTime,
+        shared: Shared,
         service: str = "pop3",
     ) -> None:
         super().__init__(clock, service)
@@ -60,8 +62,9 @@ class POP3Session(Session):
         self.certificates = certificates
         self.settings = settings
         self.state = State.AUTHORIZATION
-        self._locks = locks_of(authenticator)
+        self._shared = shared
         self._lock = ""
+        self._maildrop: IMaildrop | None = None
         self._user = ""
         self._utf8 = False
         self._errors = 0
@@ -97,7 +100,9 @@ class POP3Session(Session):
         except TimedOut:
             pass  # RFC 1939 3: neither a word nor an update
         finally:
-            self._locks.discard(self._lock)
+            if self._maildrop is not None:
+                self._maildrop.close()
+            self._unlock()
 
     async def listen(self) -> Command:
         """The next command that may be said now; whatever else comes is answered here. Raises ConnectionEnded."""
@@ -150,7 +155,7 @@ class POP3Session(Session):
 
     # --- authorization: RFC 1939 4 -----------------------------------------------------------------------------------
 
-    async def _authorization(self) -> Maildrop | None:
+    async def _authorization(self) -> IMaildrop | None:
         """The maildrop of whoever logs in; None after QUIT."""
         self._login_by = self.clock.seconds() + self.settings.login_time
         while True:
@@ -231,7 +236,7 @@ class POP3Session(Session):
         self.outflow.write(ok("Begin TLS"))
         self.start_tls(self.certificates)
 
-    async def _pass(self, user: str, password: str) -> Maildrop | None:
+    async def _pass(self, user: str, password: str) -> IMaildrop | None:
         try:
             account = await self.authenticator.login(user, password, self.peer)
         except Exception as problem:
@@ -239,7 +244,7 @@ class POP3Session(Session):
             return None
         return await self._open(account)
 
-    async def _auth(self, mechanism: str, initial: bytes | None) -> Maildrop | None:
+    async def _auth(self, mechanism: str, initial: bytes | None) -> IMaildrop | None:
         """RFC 5034 4."""
         offered = self.authenticator.mechanisms(self.peer)
         if not mechanism:
@@ -285,24 +290,38 @@ class POP3Session(Session):
                 self.mistake("The line is too long")
         return None
 
-    async def _open(self, account: IAccount) -> Maildrop | None:
+    async def _open(self, account: IAccount) -> IMaildrop | None:
         """Lock the maildrop and take the snapshot. A maildrop that cannot be opened leaves us where we were."""
         if self.settings.lock:
-            if account.name in self._locks:
+            try:
+                is_ours = await self._shared.hold(("maildrop", account.name))
+            except Exception as problem:
+                self._refuse(problem)
+                return None
+            if not is_ours:
                 self.mistake("Another session has this maildrop open", "IN-USE")
                 return None
-            self._locks.add(account.name)
             self._lock = account.name
         try:
-            maildrop = await Maildrop.open(account, self.settings.page, lambda: turn(self.clock))
+            maildrop = await self._maildrop_of(account)
         except Exception as problem:
-            self._locks.discard(self._lock)
-            self._lock = ""
+            self._unlock()
             self._refuse(problem)
             return None
+        self._maildrop = maildrop
         self.know(login=account.name)
         self.outflow.write(ok(f"{maildrop.count} messages ({maildrop.total} octets)"))
         return maildrop
+
+    def _unlock(self) -> None:
+        if self._lock:
+            self._shared.let_go(("maildrop", self._lock))
+            self._lock = ""
+
+    async def _maildrop_of(self, account: IAccount | IMaildropAccount) -> IMaildrop:
+        if IMaildropAccount.providedBy(account):
+            return await account.open_maildrop()
+        return await Maildrop.open(account, self.settings.page, lambda: turn(self.clock))
 
     def _refuse(self, problem: Exception) -> None:
         words = expected(problem) or broken(self.reference(Failure(problem), "login"))

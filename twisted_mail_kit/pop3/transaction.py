@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from twisted_mail_kit.errors import ConnectionEnded
-from twisted_mail_kit.pop3.maildrop import Maildrop
+from twisted_mail_kit.interfaces import IMaildrop, IMaildropMessage
 from twisted_mail_kit.pop3.outcomes import broken, expected
 from twisted_mail_kit.pop3.wire.commands import (
     Capa,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 LINES = 1000
 """Lines of a listing that are made before the client's pace is looked at."""
+OCTETS = 1024 * 1024
+"""Octets of messages that are sent before other sessions get their turn: a few milliseconds."""
 
 
 def turn(clock: IReactorTime) -> Deferred[None]:
@@ -43,11 +45,12 @@ def turn(clock: IReactorTime) -> Deferred[None]:
 class Transaction:
     """RFC 1939 5 and 6."""
 
-    def __init__(self, session: POP3Session, maildrop: Maildrop) -> None:
+    def __init__(self, session: POP3Session, maildrop: IMaildrop) -> None:
         self.session = session
         self.maildrop = maildrop
         self.outflow = session.outflow
         self.chunk = session.settings.chunk
+        self._without_a_turn = 0
 
     async def run(self) -> None:
         """Until QUIT. Raises ConnectionEnded where the client goes without it; nothing is deleted then."""
@@ -65,11 +68,9 @@ class Transaction:
                 case List(int(number)):
                     if self._has(number):
                         self.outflow.write(ok(f"{number} {maildrop.size(number)}"))
-                case Uidl(None):
-                    await self._list(ok("Unique ids"), maildrop.unique_id)
-                case Uidl(int(number)):
-                    if self._has(number):
-                        self.outflow.write(ok(f"{number} {maildrop.unique_id(number)}"))
+                case Uidl(number):
+                    if number is None or self._has(number):
+                        await self._tell_unique_ids(number)
                 case Retr(number):
                     if self._has(number) and await self._send(number, None):
                         maildrop.was_retrieved(number)
@@ -112,28 +113,54 @@ class Transaction:
                     await self.outflow.drained()
         self.outflow.write("".join(lines).encode("ascii") + END)
 
+    async def _tell_unique_ids(self, number: int | None) -> None:
+        maildrop = self.maildrop
+        try:
+            await maildrop.know_unique_ids(maildrop.numbers() if number is None else (number,))
+        except Exception as problem:
+            self._refuse(problem)
+            return
+        if number is None:
+            await self._list(ok("Unique ids"), maildrop.unique_id)
+        else:
+            self.outflow.write(ok(f"{number} {maildrop.unique_id(number)}"))
+
     async def _send(self, number: int, top: TopCut | None) -> bool:
         """A message, or the top of it, piece by piece at the client's pace. False: it was refused."""
-        maildrop, outflow = self.maildrop, self.outflow
-        size = maildrop.size(number)
         try:
-            blob_id = await maildrop.blob_id(number)
-            octets = await maildrop.read(blob_id, number, 0, self.chunk) if size else b""
+            message = await self.maildrop.open_message(number)
+        except Exception as problem:
+            self._refuse(problem)
+            return False
+        try:
+            return await self._send_opened(number, message, top)
+        finally:
+            message.close()
+
+    async def _send_opened(self, number: int, message: IMaildropMessage, top: TopCut | None) -> bool:
+        outflow, size = self.outflow, self.maildrop.size(number)
+        try:
+            octets = await message.read(self.chunk)
         except Exception as problem:
             self._refuse(problem)
             return False
         outflow.write(ok(f"{size} octets") if top is None else ok("The top of it"))
         stuffer = DotStuffer()
         offset = 0
-        while True:
+        while octets:
             offset += len(octets)
             outflow.write(stuffer.stuff(octets if top is None else top.cut(octets)))
-            if offset >= size or (top is not None and top.is_done):
+            if top is not None and top.is_done:
                 break
             if outflow.is_full():
                 await outflow.drained()
+            # A client on this machine may read as fast as we write, and then nothing else here waits.
+            self._without_a_turn += len(octets)
+            if self._without_a_turn >= OCTETS:
+                self._without_a_turn = 0
+                await turn(self.session.clock)
             try:
-                octets = await maildrop.read(blob_id, number, offset, self.chunk)
+                octets = await message.read(self.chunk)
             except Exception as problem:
                 # It is too late for an error: only a broken line tells the client that this is not the whole message.
                 self.session.reference(Failure(problem), f"reading message {number} at {offset} of {size} octets")
@@ -154,7 +181,8 @@ class Transaction:
             removed = await self.maildrop.update()
         except Exception as problem:
             reference = session.reference(Failure(problem), "removing messages")
-            session.say_error(broken(reference, "Nothing was deleted, try again later"))
+            what = "Nothing was deleted" if self.maildrop.removes_all_or_nothing else "Not all was deleted"
+            session.say_error(broken(reference, f"{what}, try again later"))
             return
         seen = 0
         if session.settings.mark_seen:
@@ -164,7 +192,7 @@ class Transaction:
                 session.reference(Failure(problem), "marking messages as seen")
         session.log.info(
             "{user} has read {seen} and deleted {removed} messages over POP3 from {peer}",
-            user=self.maildrop.account.name,
+            user=session.peer.login,
             seen=seen,
             removed=removed,
             peer=session.peer.host or "unix",
