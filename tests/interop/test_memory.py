@@ -22,6 +22,8 @@ HEAD = b"From: ann@example.net\r\nSubject: large\r\n\r\n"
 COUNT = 100 * 1_000_000 // len(LINE)
 SIZE = len(HEAD) + COUNT * len(LINE)
 LARGE = "\n[smtp]\nmessage_size = 200_000_000\n[imap]\nmessage_size = 200_000_000\n"
+CROWD = 1000
+LARGE += f"sessions_per_account = {CROWD}\n[imap.connections]\nper_address = {CROWD}\n"
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +112,28 @@ def test_in_by_append_while_others_are_served(server: Server) -> None:
         line.sendall(LINE * (COUNT % 1000) + b"\r\n")
         assert file.readline().startswith(b"b OK")
     assert max(waits) < 2.0  # far from the goal of 50 ms, which bench/ watches: only that nobody is shut out
+
+
+def test_a_thousand_sessions_in_idle(server: Server) -> None:
+    words = b"a LOGIN joe@example.org secret\r\nb SELECT INBOX\r\nc IDLE\r\n"
+
+    def crowd(size: int) -> list[socket.socket]:
+        lines = []
+        for _ in range(size):
+            line = socket.create_connection(("127.0.0.1", server.port("imap")), 60)
+            lines.append(line)
+            line.sendall(words)
+            heard = b""
+            while b"\r\n+ " not in heard:
+                heard += line.recv(4096)
+        return lines
+
+    peak = Peak(server)
+    lines = crowd(100)
+    with peak:
+        before = peak.before
+        lines += crowd(CROWD - 100)
+        more = peak._kilobytes("VmRSS") - before
+    assert more / (CROWD - 100) < 5.0, f"{more} KB more"
+    for line in lines:
+        line.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import imaplib
+import json
 import os
 import re
 import signal
@@ -229,6 +230,28 @@ def test_the_queue_is_the_owners_and_the_operator_sees_it(server: Server) -> Non
     assert "away.example" in done.stdout
     assert done.stderr == ""
     assert any(b"Subject: out" in octets for octets in over_imap(server))
+
+
+def test_the_operator_sees_the_processes_and_their_sessions(server: Server) -> None:
+    assert server.process is not None
+    command = [sys.executable, "-m", "twisted_mail_kit.cli", "-c", str(server.folder / "mailkit.toml"), "status"]
+    there = in_every_worker(server)
+    found = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True, timeout=60).stdout)
+    assert found["pid"] == server.process.pid
+    assert {one["number"]: one["pid"] for one in found["workers"]} == workers_of(server)
+    assert {one["number"]: one["sessions"]["imap"] for one in found["workers"]} == {
+        number: len(lines) for number, lines in there.items()
+    }
+    assert found["sessions"]["imap"] == sum(map(len, there.values()))
+    assert found["workers"][0]["restarts"] > 0  # other tests have seen to that
+    for line in (line for some in there.values() for line in some):
+        line.close()
+    os.kill(workers_of(server)[2], signal.SIGSTOP)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    os.kill(workers_of(server)[2], signal.SIGCONT)
+    assert done.returncode == 1
+    assert f"process {server.process.pid}, running for " in done.stdout
+    assert "it does not answer" in done.stdout
 
 
 def test_a_unix_socket_keeps_its_mode_and_its_name(server: Server) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +13,14 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
+from twisted_mail_kit.net.alarms import Alarms
 from twisted_mail_kit.net.session import Session
+from twisted_mail_kit.net.shared import Shared
 
 
 @frozen(kw_only=True)
 class ConnectionLimits:
-    """How many connections a listener takes."""
+    """How many connections a listener takes; with `workers`, all of them together."""
 
     per_address: int = field(default=50, validator=ge(1))
     """At the same time, from one IPv4 address or one IPv6 /64."""
@@ -33,20 +34,29 @@ class SessionFactory(ServerFactory):
     """Makes sessions, counts them, and drains them.
 
     A connection too many from one address is turned away in the protocol's words; when all are too many, accepting
-    pauses: `ports` are the listening ports to pause.
+    pauses: `ports` are the listening ports to pause. Counted is in `shared`, under the listener's `name`: together with
+    other factories of that name, and with other processes.
     """
 
     log = Logger()
     noisy = False
 
-    def __init__(self, make_session: Callable[[], Session], clock: IReactorTime, limits: ConnectionLimits) -> None:
+    def __init__(
+        self,
+        make_session: Callable[[], Session],
+        clock: IReactorTime,
+        limits: ConnectionLimits,
+        shared: Shared | None = None,
+        name: str = "",
+    ) -> None:
         self.make_session = make_session
         self.clock = clock
         self.limits = limits
+        self.alarms = Alarms(clock)
         self.sessions: set[Session] = set()
-        self._at_once: Counter[str] = Counter()
-        self._recent: Counter[str] = Counter()
-        self._minute = 0
+        self._shared = shared or Shared(clock)
+        self._name = name
+        self._shared.watch(self._look)
         self._draining = False
         self._paused = False
         self.ports: list[Any] = []
@@ -63,24 +73,20 @@ class SessionFactory(ServerFactory):
         if session.is_one_too_many:
             self.log.info("connection refused: too many from {source}", source=source)
         self.sessions.add(session)
-        self._at_once[source] += 1
-        if len(self.sessions) >= self.limits.per_listener and not self._paused:
-            self.log.warn("accepting pauses: {count} connections", count=len(self.sessions))
-            self._pause(True)
+        self._shared.add((self._name, source))
+        self._shared.add(self._name)
         return session
 
     def left(self, session: Session) -> None:
         """A session's connection is gone."""
         if session in self.sessions:
             self.sessions.discard(session)
-            self._at_once[session.source] -= 1
-            if not self._at_once[session.source]:
-                del self._at_once[session.source]
-            if self._paused and len(self.sessions) < self.limits.per_listener:
-                self._pause(False)
+            self._shared.add((self._name, session.source), -1)
+            self._shared.add(self._name, -1)
 
     def hand_over(self, successor: SessionFactory) -> None:
         """Sessions come from `successor` from now on; ours go on until they end."""
+        self._shared.unwatch(self._look)
         self._pause(False)
         successor.ports, self.ports = self.ports, []
 
@@ -100,6 +106,15 @@ class SessionFactory(ServerFactory):
 
         return over.addBoth(done)
 
+    def _look(self) -> None:
+        count = self._shared.now(self._name)
+        is_full = count >= self.limits.per_listener
+        if is_full and not self._paused:
+            self.log.warn("accepting pauses: {count} connections", count=count)
+            self._pause(True)
+        elif self._paused and not is_full:
+            self._pause(False)
+
     def _pause(self, paused: bool) -> None:
         self._paused = paused
         for port in self.ports:
@@ -115,14 +130,10 @@ class SessionFactory(ServerFactory):
     def _may_come(self, source: str) -> bool:
         if not source:
             return True
-        minute = int(self.clock.seconds() // 60)
-        if minute != self._minute:
-            self._minute = minute
-            self._recent.clear()
-        self._recent[source] += 1
+        what = (self._name, source)
         is_local = source == "::1" or source.startswith("127.")
-        return self._at_once[source] < self.limits.per_address and (
-            is_local or self._recent[source] <= self.limits.per_minute
+        return (is_local or self._shared.note(what) <= self.limits.per_minute) and (
+            self._shared.now(what) < self.limits.per_address
         )
 
 
@@ -137,4 +148,5 @@ def source_of(host: str) -> str:
             return str(address.ipv4_mapped)
         if not address.is_loopback:
             return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+    text = str(address)
+    return host if text == host else text  # one string for a session, not two

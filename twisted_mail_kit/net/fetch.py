@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from OpenSSL import SSL
 from service_identity import VerificationError
@@ -20,22 +20,11 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
-from twisted_mail_kit.errors import ResolutionFailed, Unavailable
+from twisted_mail_kit.errors import ResolutionFailed
 from twisted_mail_kit.interfaces import IResolver
+from twisted_mail_kit.net.fetched import Fetched, FetchFailed
 
 _HEADER_SIZE: Final = 64 * 1024
-
-
-class FetchFailed(Unavailable):
-    """It could not be had; the text says why in a few words."""
-
-
-class Fetched(NamedTuple):
-    """A page that came with status 200."""
-
-    content_type: str
-    """Media type without parameters, lower case; empty: not said."""
-    body: bytes
 
 
 class Fetcher:

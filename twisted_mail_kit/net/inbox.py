@@ -6,9 +6,12 @@ from enum import Enum
 from typing import Final, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
+from twisted.internet.interfaces import IReactorTime, ITransport
 
 from twisted_mail_kit.errors import ConnectionEnded
+from twisted_mail_kit.net.alarms import Alarms
+from twisted_mail_kit.net.outflow import Outflow
+from twisted_mail_kit.net.story import Until
 
 Event_co = TypeVar("Event_co", covariant=True)
 Event = TypeVar("Event")
@@ -48,24 +51,59 @@ class Inbox(Generic[Event]):
 
     Octets are taken in while the session is busy too, up to `HIGH_WATER`; then the transport is paused until the
     session has eaten what there is. So pipelining and back-pressure need no thought in a session.
+
+    What the `outflow` has gathered goes out before the peer is waited for.
     """
+
+    # Thousands of sessions may be idle at the same time, so each octet that one holds meanwhile counts.
+    __slots__ = (
+        "_alarm",
+        "_alarms",
+        "_clock",
+        "_deadline",
+        "_draining",
+        "_ended",
+        "_outflow",
+        "_paused",
+        "_transport",
+        "_unheard",
+        "_unheard_size",
+        "_waiting",
+        "_waiting_safe",
+        "_waiting_wakeable",
+        "_woken",
+        "busy_since",
+        "wire",
+    )
 
     HIGH_WATER = 128 * 1024
 
-    def __init__(self, wire: Wire[Event], transport: ITransport, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        wire: Wire[Event],
+        transport: ITransport,
+        clock: IReactorTime,
+        outflow: Outflow | None = None,
+        alarms: Alarms | None = None,
+    ) -> None:
+        """Many inboxes may share their `alarms`."""
         self.wire = wire
-        self.octets_in = 0
+        self.busy_since = 0.0
+        """When the last wait for the peer ended, by the clock."""
         self._transport = transport
         self._clock = clock
+        self._outflow = outflow
+        self._alarms = alarms or Alarms(clock)
         self._waiting: Deferred[None] | None = None
-        self._unheard: list[bytes] = []
+        self._waiting_safe = self._waiting_wakeable = False
+        self._unheard: list[bytes] | None = None
         self._unheard_size = 0
         self._paused = False
         self._ended: BaseException | None = None
         self._draining = False
         self._woken = False
         self._deadline = 0.0
-        self._alarm: IDelayedCall | None = None
+        self._alarm: float | None = None
 
     # --- for the session -------------------------------------------------------------------------------------------
 
@@ -89,9 +127,17 @@ class Inbox(Generic[Event]):
             if wakeable and self._woken:
                 self._woken = False
                 return WOKEN
+            if self._paused:
+                self._paused = False
+                self._transport.resumeProducing()  # type: ignore[attr-defined]
+                if self._unheard:
+                    continue
+            if self._outflow is not None:
+                self._outflow.flush()
             if until is None:  # half an event now and then does not count as one: the patience is for the whole
                 until = self._clock.seconds() + seconds
-            await self._wait(until, safe_point, wakeable)
+            await Until(self._wait(until, safe_point, wakeable))
+            self.busy_since = self._clock.seconds()
 
     def poll(self) -> Event | Signal:
         """The next event if it is here already, NEED_DATA if not; never waits. Before waiting is when to flush."""
@@ -105,7 +151,7 @@ class Inbox(Generic[Event]):
 
     def forget(self) -> None:
         """Throw away what was received and not heard yet: after STARTTLS a stranger's words do not count."""
-        self._unheard.clear()
+        self._unheard = None
         self._unheard_size = 0
 
     # --- for others ------------------------------------------------------------------------------------------------
@@ -124,8 +170,10 @@ class Inbox(Generic[Event]):
 
     def received(self, octets: bytes) -> None:
         """From dataReceived."""
-        self.octets_in += len(octets)
-        self._unheard.append(octets)
+        if self._unheard is None:
+            self._unheard = [octets]
+        else:
+            self._unheard.append(octets)
         self._unheard_size += len(octets)
         if self._waiting is not None:
             self._answer()
@@ -140,51 +188,44 @@ class Inbox(Generic[Event]):
         if self._waiting is not None:
             self._answer()
         if self._alarm is not None:
-            self._alarm.cancel()
+            self._alarms.cancel(self, self._alarm)
             self._alarm = None
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    _waiting_safe = False
-    _waiting_wakeable = False
-
     def _eat(self) -> None:
-        octets = self._unheard[0] if len(self._unheard) == 1 else b"".join(self._unheard)
+        unheard = self._unheard or []
+        octets = unheard[0] if len(unheard) == 1 else b"".join(unheard)
         self.forget()
         self.wire.receive(octets)
 
-    async def _wait(self, until: float, safe_point: bool, wakeable: bool) -> None:
-        if self._paused:
-            self._paused = False
-            self._transport.resumeProducing()  # type: ignore[attr-defined]
-            if self._unheard:
-                return
-        # One timer a session, moved on only when it rings: setting one anew for each read is what makes a
+    def _wait(self, until: float, safe_point: bool, wakeable: bool) -> Deferred[None]:
+        # One alarm a session, moved on only when it rings: setting one anew for each read is what makes a
         # line-at-a-time server slow.
         self._deadline = until
-        seconds = max(0.0, until - self._clock.seconds())
         if self._alarm is None:
-            self._alarm = self._clock.callLater(seconds, self._rang)
-        elif self._alarm.getTime() > self._deadline:
-            self._alarm.reset(seconds)
+            self._alarm = self._alarms.set(self, until)
+        elif self._alarm - 1.0 > until:
+            self._alarms.cancel(self, self._alarm)
+            self._alarm = self._alarms.set(self, until)
         self._waiting_safe = safe_point
         self._waiting_wakeable = wakeable
         waiting: Deferred[None] = Deferred()
         self._waiting = waiting
-        await waiting
+        return waiting
 
     def _answer(self) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.callback(None)
 
-    def _rang(self) -> None:
+    def ring(self) -> None:
+        """From `Alarms`."""
         self._alarm = None
         if self._waiting is None:
             return  # nobody listens now; the next wait sets the alarm again
-        left = self._deadline - self._clock.seconds()
-        if left > 0:
-            self._alarm = self._clock.callLater(left, self._rang)
+        if self._deadline > self._clock.seconds():
+            self._alarm = self._alarms.set(self, self._deadline)
             return
         waiting, self._waiting = self._waiting, None
         waiting.errback(TimedOut("the peer said nothing for too long"))

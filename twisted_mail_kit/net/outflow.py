@@ -20,16 +20,28 @@ class Outflow:
     drained()`: it returns when the transport can take more, so that a slow reader costs no memory.
     """
 
+    __slots__ = (
+        "_alarm",
+        "_clock",
+        "_ended",
+        "_full",
+        "_gathered",
+        "_gathered_size",
+        "_is_socket",
+        "_patience",
+        "_transport",
+        "_waiting",
+    )
+
     GATHER = 64 * 1024
 
     def __init__(self, transport: ITransport, clock: IReactorTime, patience: float = 300.0) -> None:
-        self.octets_out = 0
         self._transport: Any = transport
         # By its class: a wrapper (TLS, the PROXY protocol) answers to the names of what it wraps.
         self._is_socket = isinstance(transport, Connection)
         self._clock = clock
         self._patience = patience
-        self._gathered: list[bytes] = []
+        self._gathered: list[bytes] | None = None
         self._gathered_size = 0
         self._full = False
         self._ended = False
@@ -39,20 +51,23 @@ class Outflow:
 
     def write(self, octets: bytes) -> None:
         """Say it, in a while."""
-        self._gathered.append(octets)
+        if self._gathered is None:
+            self._gathered = [octets]
+        else:
+            self._gathered.append(octets)
         self._gathered_size += len(octets)
         if self._gathered_size >= self.GATHER:
             self.flush()
 
     def flush(self) -> None:
         """Say now what was gathered."""
-        if not self._gathered:
+        gathered = self._gathered
+        if gathered is None:
             return
-        octets = self._gathered[0] if len(self._gathered) == 1 else b"".join(self._gathered)
-        self._gathered.clear()
+        octets = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+        self._gathered = None
         self._gathered_size = 0
         if not self._ended:
-            self.octets_out += len(octets)
             if self._is_socket:
                 self._write_now(octets)
             else:
@@ -126,7 +141,7 @@ class Outflow:
     def ended(self) -> None:
         """From connectionLost."""
         self._ended = True
-        self._gathered.clear()
+        self._gathered = None
         if self._alarm is not None and self._alarm.active():
             self._alarm.cancel()
         self._answer()
@@ -148,7 +163,7 @@ class Outflow:
         It says so before `connectionLost`: whoever waits in `drained` must not take it for a peer that has read all.
         """
         self._ended = True
-        self._gathered.clear()
+        self._gathered = None
         self._answer()
 
     def _answer(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from twisted_mail_kit.mail.envelope import Peer
 from twisted_mail_kit.mail.trace import new_trace_id
 from twisted_mail_kit.net.inbox import Inbox, Wire
 from twisted_mail_kit.net.outflow import Outflow
+from twisted_mail_kit.net.story import Story
 from twisted_mail_kit.net.tls import describe_tls
 
 
@@ -40,8 +42,8 @@ class Session(Protocol):
         self.is_one_too_many = False
         """The factory has too many connections from there: say so, and end."""
         self._began_tls = False
-        self._story: Deferred[None] | None = None
-        self._over: list[Deferred[None]] = []
+        self._story: Story | None = None
+        self._over: list[Deferred[None]] | None = None
 
     # --- for subclasses --------------------------------------------------------------------------------------------
 
@@ -114,6 +116,8 @@ class Session(Protocol):
         over: Deferred[None] = Deferred()
         if self._story is None:
             over.callback(None)
+        elif self._over is None:
+            self._over = [over]
         else:
             self._over.append(over)
         return over
@@ -127,10 +131,11 @@ class Session(Protocol):
         if set_no_delay is not None:
             set_no_delay(True)  # without it a pipelining peer waits 40 ms for its own acknowledgement
         self.peer = self._meet()
-        self.inbox = Inbox(self.make_wire(), self.transport, self.clock)
         self.outflow = Outflow(self.transport, self.clock)
-        self._story = Deferred.fromCoroutine(self.turn_away() if self.is_one_too_many else self.run())
-        self._story.addBoth(self._told)
+        alarms = getattr(self.factory, "alarms", None)
+        self.inbox = Inbox(self.make_wire(), self.transport, self.clock, self.outflow, alarms)
+        self._story = Story(self.turn_away() if self.is_one_too_many else self.run(), self._told)
+        self._story.begin()
 
     def dataReceived(self, data: bytes) -> None:
         """Something was said."""
@@ -146,13 +151,13 @@ class Session(Protocol):
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _told(self, result: Any) -> None:
+    def _told(self, failure: Failure | None) -> None:
         self._story = None
-        if isinstance(result, Failure) and not result.check(ConnectionEnded):
-            self.failed(self.reference(result, "session"))
+        if failure is not None and not failure.check(ConnectionEnded):
+            self.failed(self.reference(failure, "session"))
         self.outflow.close()
-        over, self._over = self._over, []
-        for waiting in over:
+        over, self._over = self._over, None
+        for waiting in over or ():
             waiting.callback(None)
 
     def _meet(self) -> Peer:
@@ -162,7 +167,8 @@ class Session(Protocol):
         return Peer(
             host=host,
             port=getattr(there, "port", 0),
-            local_host=getattr(here, "host", "").partition("%")[0],
+            # A listener has few of them, and many sessions.
+            local_host=sys.intern(getattr(here, "host", "").partition("%")[0]),
             local_port=getattr(here, "port", 0),
             service=self.service,
             is_local=is_loopback(host),

@@ -20,7 +20,10 @@ from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.interfaces import IDeliveryTarget, IMailStore
 from twisted_mail_kit.workers.hatch import DeliveryHatch, StoreHatch
 from twisted_mail_kit.workers.line import Line
-from twisted_mail_kit.workers.orders import Orders
+from twisted_mail_kit.workers.orders import VERSION, Orders
+from twisted_mail_kit.workers.pulse import Pulse
+from twisted_mail_kit.workers.settings import CrewSettings
+from twisted_mail_kit.workers.shared import CrewsShared
 from twisted_mail_kit.workers.sockets import adopt_line
 
 LINE = 3
@@ -29,6 +32,8 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 HEALTHY = 30.0
 """A worker that has lived so many seconds is started again at once when it dies; others later and later."""
+ANSWER = 2.0
+"""Seconds that a worker has for an answer to the operator."""
 GRACE = 5.0
 """Seconds beyond the drain after which a worker that should have ended is killed."""
 
@@ -46,17 +51,22 @@ class Crew:
         descriptors: list[int],
         store: IMailStore,
         target: Callable[[], IDeliveryTarget | None],
+        settings: CrewSettings | None = None,
     ) -> None:
         self.reactor = reactor
+        self.settings = settings or CrewSettings()
         self.orders = orders
         self.descriptors = descriptors
         """Listening sockets, in the order in which the orders name them."""
         self.store = store
         self.target = target
+        self.shared = CrewsShared()
         self.is_stopping = False
         self.workers: dict[int, Worker] = {}
         self._size = size
         self._deaths = [0] * (size + 1)
+        """One after the other, without a healthy life in between; by the worker's number."""
+        self._restarts = [0] * (size + 1)
         self._starting: dict[int, IDelayedCall] = {}
 
     def start(self) -> Deferred[None]:
@@ -68,7 +78,7 @@ class Crew:
     async def ask_all(self, verb: str, *arguments: object) -> list[str]:
         """Ask every worker; what is wrong, in one list. A worker that dies has nothing to say: the next one is told
         anew when it starts."""
-        asked = [worker.line.ask(verb, *arguments) for worker in self.workers.values() if worker.ready.called]
+        asked = [worker.line.ask(verb, *arguments) for worker in self.workers.values() if worker.is_ready]
         problems: list[str] = []
         for done, result in await DeferredList(asked, consumeErrors=True):
             if done and result:
@@ -76,6 +86,30 @@ class Crew:
             elif not done and result.check(ConfigurationError):
                 problems += result.value.problems
         return list(dict.fromkeys(problems))
+
+    async def status(self) -> list[dict[str, Any]]:
+        """A worker each: number, pid (0: none just now), age in seconds, restarts, sessions by service (None: it does
+        not answer)."""
+        asked = {
+            number: worker.line.ask("sessions").addTimeout(ANSWER, self.reactor)
+            for number, worker in self.workers.items()
+            if worker.is_ready
+        }
+        answers = dict(zip(asked, await DeferredList(list(asked.values()), consumeErrors=True), strict=True))
+        found: list[dict[str, Any]] = []
+        for number in range(1, self._size + 1):
+            worker = self.workers.get(number)
+            done, sessions = answers.get(number, (False, None))
+            found.append(
+                {
+                    "number": number,
+                    "pid": 0 if worker is None else worker.pid,
+                    "seconds": 0.0 if worker is None else self.reactor.seconds() - worker.began,
+                    "restarts": self._restarts[number],
+                    "sessions": sessions if done else None,
+                }
+            )
+        return found
 
     async def stop(self, seconds: float) -> None:
         """All sessions come to a safe end, and all workers are gone."""
@@ -87,7 +121,10 @@ class Crew:
         if not workers:
             return
         for worker in workers:
-            worker.line.tell("drain", seconds)
+            if worker.is_ready:
+                worker.line.tell("drain", seconds)
+            else:
+                worker.kill()  # it has no sessions
         ended: Deferred[Any] = DeferredList([worker.ended for worker in workers])
         late = self.reactor.callLater(seconds + GRACE, self._kill)
         await ended
@@ -102,7 +139,10 @@ class Crew:
     def _start(self, number: int) -> Worker:
         self._starting.pop(number, None)
         worker = self.workers[number] = Worker(self, number)
-        worker.spawn()
+        try:
+            worker.spawn()
+        except OSError as problem:
+            worker.not_spawned(problem)
         return worker
 
     def ended(self, worker: Worker, how: str) -> None:
@@ -126,6 +166,7 @@ class Crew:
 
     def _again(self, number: int) -> None:
         # What keeps it from starting is in the log, and the end of its process has us try again.
+        self._restarts[number] += 1
         self._start(number).ready.addErrback(lambda _: None)
 
 
@@ -141,14 +182,20 @@ class Worker(ProcessProtocol):
         self.ready: Deferred[None] = Deferred()
         """Fires when it takes connections; fails when it ends before."""
         self.ended: Deferred[None] = Deferred()
+        self.is_ready = False
         self._crew = crew
         self._said = b""
         self.line = line = Line(crew.reactor, {"orders": self._orders, "ready": self._ready, "failed": self._failed})
+        self._pulse = Pulse(line, crew.settings.heartbeat, self._silent)
+        self._late = crew.reactor.callLater(crew.settings.start, self._too_late)
         self._hatches = StoreHatch(crew.store, line), DeliveryHatch(crew.target())
         for hatch in self._hatches:
             line.verbs.update(hatch.verbs())
             line.news.update(hatch.news())
         line.news["logged"] = self._logged
+        line.verbs.update(crew.shared.verbs(line))
+        line.news.update(crew.shared.news(line))
+        line.when_lost = self._hung_up
 
     def spawn(self) -> None:
         """Start the process."""
@@ -171,6 +218,10 @@ class Worker(ProcessProtocol):
             ours.close()
             theirs.close()
 
+    def not_spawned(self, problem: OSError) -> None:
+        """There is no process; it is tried again as if it had died."""
+        self._gone(f"it cannot be started as the user that the server has become: {problem}")
+
     def change_target(self, target: IDeliveryTarget | None) -> None:
         """The way out is another one, for messages to come."""
         self._hatches[1].target = target
@@ -185,11 +236,18 @@ class Worker(ProcessProtocol):
 
     # --- what the worker says ----------------------------------------------------------------------------------------
 
-    async def _orders(self) -> Orders:
+    async def _orders(self, version: str) -> Orders:
+        if version != VERSION:
+            raise ConfigurationError([f"it is of version {version}, and the owner of {VERSION}: restart the server"])
+        self._crew.shared.join(self.line)
         return self._crew.orders(self.number)
 
     async def _ready(self) -> None:
         self.log.info("worker {number} (process {pid}) takes connections", number=self.number, pid=self.pid)
+        if self._late.active():
+            self._late.cancel()
+        self._pulse.start()
+        self.is_ready = True
         if not self.ready.called:
             self.ready.callback(None)
 
@@ -202,6 +260,28 @@ class Worker(ProcessProtocol):
     def _logged(self, level: str, namespace: str, text: str) -> None:
         # As if it had been said here; the number tells which process it was.
         Logger(namespace).emit(LogLevel.levelWithName(level), "[{worker}] {text}", worker=self.number, text=text)
+
+    def _silent(self) -> None:
+        self._give_up("has given no sign of life for {seconds} s", self._crew.settings.heartbeat)
+
+    def _too_late(self) -> None:
+        self._give_up("takes no connections after {seconds} s", self._crew.settings.start)
+
+    def _hung_up(self) -> None:
+        # A process that has closed its line is about to end; one that is not ends now.
+        if not self._crew.is_stopping and not self._late.active():
+            self._late = self._crew.reactor.callLater(
+                GRACE, self._give_up, "has hung up, but is there after {seconds} s", GRACE
+            )
+
+    def _give_up(self, why: str, seconds: float) -> None:
+        self.log.error(
+            f"worker {{number}} (process {{pid}}) {why}: it is killed",
+            number=self.number,
+            pid=self.pid,
+            seconds=seconds,
+        )
+        self.kill()
 
     # --- what Twisted calls ------------------------------------------------------------------------------------------
 
@@ -216,10 +296,17 @@ class Worker(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         """It is gone, and all that it wrote was read."""
         self.outReceived(b"\n" if self._said else b"")
+        self._gone("by itself" if reason.check(ProcessDone) else _how(reason.value))
+
+    def _gone(self, how: str) -> None:
+        self._pulse.stop()
+        if self._late.active():
+            self._late.cancel()
+        self.line.when_lost = None
         self.line.close()
+        self._crew.shared.leave(self.line)
         for hatch in self._hatches:
             hatch.close()
-        how = "by itself" if reason.check(ProcessDone) else _how(reason.value)
         if not self.ready.called:
             self.ready.errback(ConfigurationError([f"worker {self.number} ended before it took connections: {how}"]))
         self._crew.ended(self, how)

@@ -14,11 +14,19 @@ from twisted_mail_kit.errors import MailError, Unavailable
 # the owner made and handed to its child; it has no name, and nobody else can open it. See docs/decisions/0008.
 LENGTH = Struct(">I")
 PROTOCOL = 5
+LONGEST = 256 * 1024 * 1024
+"""Octets of a frame: far more than any that we make."""
+
+
+class BadFrame(Exception):
+    """What came is nothing that our other end says: it is of another version, or beside itself."""
 
 
 def pack(value: object) -> bytes:
-    """One frame. Raises what pickling raises where the value cannot travel."""
+    """One frame. Raises what pickling raises where the value cannot travel, ValueError where it is too long."""
     octets = pickle.dumps(value, PROTOCOL)
+    if len(octets) > LONGEST:
+        raise ValueError(f"{len(octets)} octets are too many for one frame")
     return LENGTH.pack(len(octets)) + octets
 
 
@@ -29,17 +37,25 @@ class Frames:
         self._octets = bytearray()
 
     def receive(self, octets: bytes) -> Iterator[Any]:
-        """The values that are whole now. To be gone through to the end before more is given."""
+        """The values that are whole now. To be gone through to the end before more is given.
+
+        Raises BadFrame; nothing that comes after it makes sense.
+        """
         buffer = self._octets
         buffer += octets
         start = 0
         while len(buffer) - start >= LENGTH.size:
             (size,) = LENGTH.unpack_from(buffer, start)
+            if size > LONGEST:
+                raise BadFrame(f"a frame of {size} octets")
             end = start + LENGTH.size + size
             if len(buffer) < end:
                 break
-            with memoryview(buffer) as whole, whole[start + LENGTH.size : end] as frame:
-                value = pickle.loads(frame)
+            try:
+                with memoryview(buffer) as whole, whole[start + LENGTH.size : end] as frame:
+                    value = pickle.loads(frame)
+            except Exception as problem:
+                raise BadFrame(f"{type(problem).__name__}: {problem}") from problem
             start = end
             yield value
         if start:

@@ -21,8 +21,11 @@ from twisted_mail_kit.interfaces import (
     IChangeHints,
     IDelivery,
     IDeliveryTarget,
+    IListing,
     IMailStore,
     ISharedBlobs,
+    Listing,
+    ListingSince,
     Mailbox,
     Message,
     Operation,
@@ -33,6 +36,10 @@ from twisted_mail_kit.workers.line import Line, News, Verb
 
 ABILITIES = (ISharedBlobs, IAccountList, IChangeHints)
 """The optional abilities of a store that a worker can use as if they were its own."""
+
+
+ACCOUNT_ABILITIES = (IListing,)
+"""And those of an account."""
 
 
 def abilities_of(store: IMailStore) -> list[str]:
@@ -61,7 +68,7 @@ class StoreHatch:
         """What the worker may ask."""
         asked = (self.open_account, self.state, self.mailboxes, self.messages, self.changes, self.apply)
         blobs = (self.read_blob, self.put_blob, self.write_blob, self.commit_blob)
-        lists = (self.account_names, self.remove_account)
+        lists = (self.account_names, self.remove_account, self.listing, self.listing_since)
         return {verb.__name__: verb for verb in (*asked, *blobs, *lists)}
 
     def news(self) -> dict[str, News]:
@@ -77,12 +84,12 @@ class StoreHatch:
 
     # --- accounts ----------------------------------------------------------------------------------------------------
 
-    async def open_account(self, name: str, create: bool) -> int:
-        """The account's number on this line."""
+    async def open_account(self, name: str, create: bool) -> tuple[int, list[str]]:
+        """The account's number on this line, and the names of its abilities that can be used over it."""
         account = await self._store.open_account(name, create)
         number = next(self._next)
         self._accounts[number] = account
-        return number
+        return number, [one.__name__ for one in ACCOUNT_ABILITIES if one in providedBy(account)]
 
     def close_account(self, account: int) -> None:
         """Nobody over there has it any more."""
@@ -105,6 +112,19 @@ class StoreHatch:
     async def changes(self, account: int, since: int, mailbox_id: str | None, limit: int) -> Changes:
         """See IAccount."""
         return await self._accounts[account].changes(since, mailbox_id, limit)
+
+    async def listing(self, account: int, mailbox_id: str, after: int, limit: int) -> Listing:
+        """See IListing."""
+        listing: Listing = await self._able(account).listing(mailbox_id, after, limit)
+        return listing
+
+    async def listing_since(self, account: int, mailbox_id: str, since: int) -> ListingSince:
+        """See IListing."""
+        listing: ListingSince = await self._able(account).listing_since(mailbox_id, since)
+        return listing
+
+    def _able(self, account: int) -> Any:
+        return self._accounts[account]
 
     async def apply(self, account: int, ops: Sequence[Operation], if_state: int | None, token: str | None) -> Applied:
         """See IAccount."""

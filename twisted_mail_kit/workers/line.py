@@ -15,9 +15,10 @@ from zope.interface import implementer
 
 from twisted_mail_kit.errors import Unavailable
 from twisted_mail_kit.mail.trace import new_trace_id
-from twisted_mail_kit.workers.frames import Frames, pack, pack_error, unpack_error
+from twisted_mail_kit.workers.frames import BadFrame, Frames, pack, pack_error, unpack_error
 
 _ASK, _ANSWER, _ERROR, _TELL = range(4)
+_SILENT = "the process at the other end has given no sign of life for too long"
 
 Verb = Callable[..., Awaitable[Any]]
 News = Callable[..., None]
@@ -37,7 +38,7 @@ class Line(Protocol):
     def __init__(self, clock: Any, verbs: Mapping[str, Verb], news: Mapping[str, News] | None = None) -> None:
         self.clock = clock
         self.verbs = dict(verbs)
-        self.news = dict(news or {})
+        self.news: dict[str, News] = {"pulse": lambda: None, **(news or {})}
         self.is_full = False
         """The other end is slow to read: what may wait should."""
         self.when_room: Callable[[], None] | None = None
@@ -49,6 +50,10 @@ class Line(Protocol):
         self._last = 0
         self._mentions: deque[tuple[str, tuple[object, ...]]] = deque()
         self._is_lost = False
+        self.has_heard = False
+        """Something was heard since somebody has last set this to False."""
+        self.is_silent = False
+        """The other end hangs, as far as we know: what is asked fails at once, until something is heard again."""
 
     # --- for our end -------------------------------------------------------------------------------------------------
 
@@ -57,6 +62,9 @@ class Line(Protocol):
         answer: Deferred[Any] = Deferred(self._forget)
         if self._is_lost or self.transport is None:
             answer.errback(Unavailable("the process at the other end is gone"))
+            return answer
+        if self.is_silent:
+            answer.errback(Unavailable(_SILENT))
             return answer
         self._tell_mentions()
         self._last += 1
@@ -83,6 +91,12 @@ class Line(Protocol):
         if self.transport is not None:
             self.transport.loseConnection()
 
+    def expect_nothing(self) -> None:
+        """The other end hangs: whoever waits for it is told so now, and whoever asks from now on at once. Should it
+        wake up after all, it will do what it was asked, and nobody hears the answer."""
+        self.is_silent = True
+        self._fail_all(_SILENT)
+
     async def quiet(self) -> None:
         """Returns when all that was asked by now has its answer."""
         for asked in list(self._asked.values()):
@@ -104,26 +118,21 @@ class Line(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Something was asked, answered or told."""
-        for kind, number, what, arguments in self._frames.receive(data):
-            if kind == _ASK:
-                Deferred.fromCoroutine(self._answer(number, what, arguments))
-            elif kind == _TELL:
-                self._hear(what, arguments)
-            else:
-                asked = self._asked.pop(number, None)
-                if asked is None:
-                    continue  # nobody waits for it any more
-                if kind == _ANSWER:
-                    asked.callback(what)
-                else:
-                    asked.errback(unpack_error(what))
+        self.has_heard = True
+        if self.is_silent:
+            self.is_silent = False
+            self.log.warn("the process at the other end answers again")
+        try:
+            for value in self._frames.receive(data):
+                self._take(value)
+        except BadFrame as problem:
+            self.log.error("what another process says makes no sense, the line is cut: {problem}", problem=problem)
+            self.transport.abortConnection()  # type: ignore[union-attr]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Nobody is at the other end any more."""
         self._is_lost = True
-        asked, self._asked = self._asked, {}
-        for answer in asked.values():
-            answer.errback(Unavailable("the process at the other end is gone"))
+        self._fail_all("the process at the other end is gone")
         when_lost, self.when_lost = self.when_lost, None
         if when_lost is not None:
             when_lost()
@@ -143,10 +152,33 @@ class Line(Protocol):
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
+    def _take(self, value: Any) -> None:
+        try:
+            kind, number, what, arguments = value
+        except (TypeError, ValueError):
+            raise BadFrame(f"a {type(value).__name__} is no message") from None
+        if kind == _ASK:
+            Deferred.fromCoroutine(self._answer(number, what, arguments))
+        elif kind == _TELL:
+            self._hear(what, arguments)
+        else:
+            asked = self._asked.pop(number, None)
+            if asked is None:
+                return  # nobody waits for it any more
+            if kind == _ANSWER:
+                asked.callback(what)
+            else:
+                asked.errback(unpack_error(what))
+
+    def _fail_all(self, why: str) -> None:
+        asked, self._asked = self._asked, {}
+        for answer in asked.values():
+            answer.errback(Unavailable(why))
+
     async def _answer(self, number: int, verb: str, arguments: tuple[Any, ...]) -> None:
         try:
             frame = pack((_ANSWER, number, await self.verbs[verb](*arguments), None))
-        except BaseException as error:
+        except Exception as error:
             frame = pack((_ERROR, number, pack_error(error) or self._unknown(verb), None))
         if not self._is_lost and self.transport is not None:
             self.transport.write(frame)

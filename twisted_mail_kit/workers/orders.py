@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from twisted.internet.interfaces import IOpenSSLContextFactory
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 from zope.interface import implementer
 
+from twisted_mail_kit._version import __version__
 from twisted_mail_kit.config import Config, load
 from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.workers.sockets import SharedSocket
@@ -69,7 +71,13 @@ class Orders:
     reading: tuple[str, Mapping[str, object]] | None
     """How the store can be read from here; see `workers.reading`."""
     has_way_out: bool
+    heartbeat: float
+    """Seconds; see `CrewSettings`."""
 
+
+VERSION = f"{__version__}, Python {platform.python_version()}"
+"""Both ends of a line have to be of the same one: what travels between them is their own objects. A worker that is
+started after an upgrade of the package on disk is not."""
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,6 +15,7 @@ from twisted_mail_kit.kit import Listener, MailKit
 from twisted_mail_kit.workers.crew import LINE, Crew
 from twisted_mail_kit.workers.hatch import abilities_of
 from twisted_mail_kit.workers.orders import Door, Orders, Snapshot
+from twisted_mail_kit.workers.settings import CrewSettings
 from twisted_mail_kit.workers.sockets import SharedSocket, share_of
 
 
@@ -24,7 +26,7 @@ class OwnerKit(MailKit):
     connections.
     """
 
-    def __init__(self, *, workers: int, snapshot: Snapshot, **more: Any) -> None:
+    def __init__(self, *, workers: int, snapshot: Snapshot, crew: CrewSettings | None = None, **more: Any) -> None:
         super().__init__(**more)
         self.snapshot = snapshot
         self.snapshot_to_come = snapshot
@@ -32,7 +34,7 @@ class OwnerKit(MailKit):
         self._strings: list[tuple[str, str, str | None]] = []
         self._doors_by_place: dict[int, tuple[Listener, SharedSocket]] = {}
         self._reloading: Deferred[None] | None = None
-        self.crew = Crew(self.reactor, workers, self._orders, [], self.store, lambda: self.fittings.outbound)
+        self.crew = Crew(self.reactor, workers, self._orders, [], self.store, lambda: self.fittings.outbound, crew)
 
     def listen(self, service: str, endpoint: str, tls: str | None = None) -> None:
         """See MailKit. Raises ConfigurationError."""
@@ -56,6 +58,14 @@ class OwnerKit(MailKit):
         self._reloading.addErrback(lambda failure: self.log.failure("not reloaded", failure))
         self._reloading.addBoth(self._reloaded)
         return True
+
+    async def status(self) -> dict[str, Any]:
+        """See MailKit."""
+        workers = await self.crew.status()
+        total: Counter[str] = Counter()
+        for one in workers:
+            total.update(one["sessions"] or {})
+        return {"sessions": dict(total), "workers": workers}
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -122,6 +132,7 @@ class OwnerKit(MailKit):
             abilities=tuple(abilities_of(self.store)),
             reading=self.store.read_elsewhere() if IReadElsewhere.providedBy(self.store) else None,
             has_way_out=self.fittings.outbound is not None,
+            heartbeat=self.crew.settings.heartbeat,
         )
 
     async def _stop(self) -> None:

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from twisted_mail_kit.errors import BlobNotFound
-from twisted_mail_kit.interfaces import Changes, IAccount, IMailStore, Mailbox, Message
+from twisted_mail_kit.interfaces import (
+    Changes,
+    IAccount,
+    IListing,
+    IMailStore,
+    IReadMany,
+    Listing,
+    ListingSince,
+    Mailbox,
+    Message,
+)
 from twisted_mail_kit.workers.line import Line
 from twisted_mail_kit.workers.remote_store import RemoteAccount, RemoteStore
 
@@ -23,7 +33,7 @@ class NearStore(RemoteStore):
 
     async def open_account(self, name: str, create: bool = False) -> RemoteAccount:
         """See IMailStore."""
-        number: int = await self.line.ask("open_account", name, create)
+        number, _ = await self.line.ask("open_account", name, create)
         return NearAccount(self, name, number, await self.near.open_account(name))
 
     async def close(self) -> None:
@@ -34,11 +44,17 @@ class NearStore(RemoteStore):
 
 @implementer(IAccount)
 class NearAccount(RemoteAccount):
-    """What the owner has answered is seen here: a commit is visible to all processes before it is acknowledged."""
+    """What the owner has answered is seen here: a commit is visible to all processes before it is acknowledged.
+
+    Provides IListing and IReadMany where what is near does."""
 
     def __init__(self, store: NearStore, name: str, number: int, near: IAccount) -> None:
         super().__init__(store, name, number)
         self._near = near
+        self._many: Any = near
+        for ability in (IListing, IReadMany):
+            if ability.providedBy(near):
+                alsoProvides(self, ability)
 
     async def state(self) -> int:
         """See IAccount."""
@@ -57,6 +73,26 @@ class NearAccount(RemoteAccount):
     async def changes(self, since: int, mailbox_id: str | None = None, limit: int = 1000) -> Changes:
         """See IAccount."""
         return await self._near.changes(since, mailbox_id, limit)
+
+    async def listing(self, mailbox_id: str, after: int = 0, limit: int = 10_000) -> Listing:
+        """See IListing."""
+        listing: Listing = await self._many.listing(mailbox_id, after, limit)
+        return listing
+
+    async def listing_since(self, mailbox_id: str, since: int) -> ListingSince:
+        """See IListing."""
+        listing: ListingSince = await self._many.listing_since(mailbox_id, since)
+        return listing
+
+    async def summaries(self, mailbox_id: str, uids: Sequence[int]) -> Sequence[tuple[int, bytes]]:
+        """See IReadMany."""
+        summaries: Sequence[tuple[int, bytes]] = await self._many.summaries(mailbox_id, uids)
+        return summaries
+
+    async def bodies(self, mailbox_id: str, uids: Sequence[int]) -> Sequence[tuple[int, bytes]]:
+        """See IReadMany."""
+        bodies: Sequence[tuple[int, bytes]] = await self._many.bodies(mailbox_id, uids)
+        return bodies
 
     async def read_blob(self, blob_id: str, offset: int, size: int) -> bytes:
         """See IAccount."""

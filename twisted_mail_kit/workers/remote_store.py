@@ -17,11 +17,13 @@ from twisted_mail_kit.interfaces import (
     IAccount,
     IBlobWriter,
     IMailStore,
+    Listing,
+    ListingSince,
     Mailbox,
     Message,
     Operation,
 )
-from twisted_mail_kit.workers.hatch import ABILITIES
+from twisted_mail_kit.workers.hatch import ABILITIES, ACCOUNT_ABILITIES
 from twisted_mail_kit.workers.line import Line
 
 PIECE = 128 * 1024
@@ -50,7 +52,7 @@ class RemoteStore:
 
     async def open_account(self, name: str, create: bool = False) -> RemoteAccount:
         """See IMailStore."""
-        return RemoteAccount(self, name, await self.line.ask("open_account", name, create))
+        return RemoteAccount(self, name, *await self.line.ask("open_account", name, create))
 
     async def close(self) -> None:
         """Waits for what was begun, ends the watches. The owner's store stays open."""
@@ -102,13 +104,17 @@ class RemoteStore:
 
 @implementer(IAccount)
 class RemoteAccount:
-    """A name, and the number under which the owner has the account open for us."""
+    """A name, and the number under which the owner has the account open for us. Provides IListing where `abilities`
+    names it."""
 
-    def __init__(self, store: RemoteStore, name: str, number: int) -> None:
+    def __init__(self, store: RemoteStore, name: str, number: int, abilities: Collection[str] = ()) -> None:
         self.name = name
         self.number = number
         self.store = store
         self._line = store.line
+        for one in ACCOUNT_ABILITIES:
+            if one.__name__ in abilities:
+                alsoProvides(self, one)
 
     def __del__(self) -> None:
         self._line.mention("close_account", self.number)
@@ -134,6 +140,16 @@ class RemoteAccount:
         """See IAccount."""
         changes: Changes = await self._line.ask("changes", self.number, since, mailbox_id, limit)
         return changes
+
+    async def listing(self, mailbox_id: str, after: int = 0, limit: int = 10_000) -> Listing:
+        """See IListing."""
+        listing: Listing = await self._line.ask("listing", self.number, mailbox_id, after, limit)
+        return listing
+
+    async def listing_since(self, mailbox_id: str, since: int) -> ListingSince:
+        """See IListing."""
+        listing: ListingSince = await self._line.ask("listing_since", self.number, mailbox_id, since)
+        return listing
 
     async def apply(self, ops: Sequence[Operation], if_state: int | None = None, token: str | None = None) -> Applied:
         """See IAccount."""

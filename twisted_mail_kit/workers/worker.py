@@ -17,12 +17,15 @@ from twisted_mail_kit.assembly import context_of, fit
 from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.fittings import Fittings, Parts
 from twisted_mail_kit.kit import MailKit
+from twisted_mail_kit.net.shared import Shared
 from twisted_mail_kit.workers.crew import LINE
 from twisted_mail_kit.workers.line import Line
-from twisted_mail_kit.workers.orders import Door, Orders, Snapshot
+from twisted_mail_kit.workers.orders import VERSION, Door, Orders, Snapshot
+from twisted_mail_kit.workers.pulse import Pulse
 from twisted_mail_kit.workers.reading import NearStore
 from twisted_mail_kit.workers.remote_delivery import RemoteTarget
 from twisted_mail_kit.workers.remote_store import RemoteStore
+from twisted_mail_kit.workers.shared import WorkersShared
 from twisted_mail_kit.workers.sockets import SharedEndpoint, adopt_line
 
 LAST_WORDS = 0.1
@@ -32,11 +35,16 @@ LAST_WORDS = 0.1
 class WorkerKit(MailKit):
     """A kit whose ports were opened by somebody else."""
 
-    def __init__(self, doors: tuple[Door, ...], **more: Any) -> None:
+    def __init__(self, doors: tuple[Door, ...], shared: WorkersShared, **more: Any) -> None:
+        self._workers_shared = shared
         super().__init__(**more)
         self._sockets = iter(doors)
         for door in doors:
             self.listen(door.service, door.endpoint, door.tls)
+
+    def make_shared(self) -> Shared:
+        """See MailKit."""
+        return self._workers_shared
 
     def _endpoint(self, endpoint: str) -> IStreamServerEndpoint:
         return SharedEndpoint(self.reactor, endpoint, next(self._sockets).socket)
@@ -50,8 +58,13 @@ class Work:
     def __init__(self, reactor: Any) -> None:
         self.reactor = reactor
         self.over: Deferred[None] = Deferred()
-        self.line = Line(reactor, {"look_anew": self._look_anew, "refit": self._refit}, {"drain": self._drain})
+        self.line = Line(
+            reactor,
+            {"look_anew": self._look_anew, "refit": self._refit, "sessions": self._sessions},
+            {"drain": self._drain},
+        )
         self.line.when_lost = self._lost
+        self.shared = WorkersShared(reactor, self.line)
         self.kit: WorkerKit | None = None
         self._orders: Orders
         self._target: RemoteTarget | None = None
@@ -64,7 +77,11 @@ class Work:
         adopt_line(self.reactor, LINE, self.line)
         os.close(LINE)
         globalLogPublisher.addObserver(self._log)  # type: ignore[arg-type]
-        self._orders = orders = await self.line.ask("orders")
+        try:
+            self._orders = orders = await self.line.ask("orders", VERSION)
+        except ConfigurationError as problem:
+            await self.line.ask("failed", problem.problems)
+            raise SystemExit(1) from None
         try:
             self.kit = self._put_together(orders)
             self.kit.startService()
@@ -80,7 +97,10 @@ class Work:
         # As with one process, SIGTERM lets sessions end; the reactor asks for that by itself.
         self.reactor.addSystemEventTrigger("before", "shutdown", self._stop)
         await self.line.ask("ready")
+        pulse = Pulse(self.line, orders.heartbeat, self._owner_hangs)
+        pulse.start()
         await self.over
+        pulse.stop()
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -91,7 +111,9 @@ class Work:
             name, arguments = orders.reading
             store = NearStore(self.line, orders.abilities, namedAny(name)(self.reactor, **arguments))
         fittings = self._fit(orders.snapshot)
-        return WorkerKit(orders.doors, store=store, reactor=self.reactor, **asdict(fittings, recurse=False))
+        return WorkerKit(
+            orders.doors, self.shared, store=store, reactor=self.reactor, **asdict(fittings, recurse=False)
+        )
 
     def _fit(self, snapshot: Snapshot) -> Fittings:
         # The way out is the owner's, whatever plugin makes it.
@@ -104,7 +126,7 @@ class Work:
         assert self.kit is not None
         try:
             fittings = self._fit(snapshot)
-            self._anew = fittings, fittings.put_together(self.kit.store, self.reactor)
+            self._anew = fittings, fittings.put_together(self.kit.store, self.reactor, self.shared)
         except ConfigurationError as problem:
             return problem.problems
         return []
@@ -113,6 +135,9 @@ class Work:
         if self.kit is not None and self._anew is not None:
             self.kit.refit(*self._anew)
             self._anew = None
+
+    async def _sessions(self) -> dict[str, int]:
+        return {} if self.kit is None else self.kit.sessions()
 
     def _drain(self, seconds: float) -> None:
         self._stop()
@@ -141,6 +166,11 @@ class Work:
     def _lost(self) -> None:
         # The owner is gone, and with it all that we could do for anybody: sessions end here and now.
         os._exit(3)
+
+    def _owner_hangs(self) -> None:
+        # It says so once it can: the line keeps it.
+        self.log.error("the owner has given no sign of life for {seconds} s", seconds=self._orders.heartbeat)
+        self.line.expect_nothing()
 
     def _log(self, event: Any) -> None:
         text = formatEvent(event)
