@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
+from zope.interface import implementer
 
+from twisted_mail_kit.errors import BlobNotFound
 from twisted_mail_kit.imap.factory import make_factory
 from twisted_mail_kit.imap.settings import IMAPSettings
-from twisted_mail_kit.interfaces import Add, IAccount
+from twisted_mail_kit.interfaces import Add, IAccount, IReadMany
 from twisted_mail_kit.mail.structure import Scanner
 from twisted_mail_kit.mail.summary import pack
-from twisted_mail_kit.stores.memory import MemoryStore
+from twisted_mail_kit.stores.memory import MemoryAccount, MemoryStore
 from twisted_mail_kit.testing.dialogue import Dialogue
 from twisted_mail_kit.testing.fakes import FakeAuthenticator, MemoryTransport
 
@@ -109,15 +111,36 @@ class Client:
         return self.do(b"APPEND %b %b{%d+}\r\n%b" % (mailbox.encode(), flags.encode(), len(octets), octets))
 
 
+@implementer(IReadMany)
+class AccountThatReadsMany(MemoryAccount):
+    """As the embedded store's: the quick ways of FETCH and SEARCH are taken with it."""
+
+    async def summaries(self, mailbox_id: str, uids: Sequence[int]) -> list[tuple[int, bytes]]:
+        return [(row.uid, row.summary) for row in await self.messages(mailbox_id, uids, limit=len(uids))]
+
+    async def bodies(self, mailbox_id: str, uids: Sequence[int]) -> list[tuple[int, bytes]]:
+        found = []
+        for row in await self.messages(mailbox_id, uids, limit=len(uids)):
+            try:
+                found.append((row.uid, await self.read_blob(row.blob_id, 0, row.size)))
+            except BlobNotFound:
+                pass
+        return found
+
+
 class World:
     """Joe has three messages, UIDs 1 to 3; Ann has none. Both have the password ``secret``."""
 
-    def __init__(self, settings: IMAPSettings | None = None, certificates: object = None) -> None:
+    def __init__(
+        self, settings: IMAPSettings | None = None, certificates: object = None, reads_many: bool = False
+    ) -> None:
         logged_failures()
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.store = MemoryStore(self.clock)
         self.joe: IAccount = now(self.store.open_account("joe", create=True))
+        if reads_many:
+            self.joe.__class__ = AccountThatReadsMany
         self.ann: IAccount = now(self.store.open_account("ann", create=True))
         self.authenticator = FakeAuthenticator({"joe": ("secret", self.joe), "ann": ("secret", self.ann)})
         self.factory = make_factory(

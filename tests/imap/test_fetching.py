@@ -19,6 +19,11 @@ NESTED = (
 )
 
 
+@pytest.fixture(params=[False, True], ids=["one by one", "many at once"])
+def world(make_world: Any, request: pytest.FixtureRequest) -> Any:
+    return make_world(reads_many=request.param)
+
+
 def literal(lines: list[bytes]) -> bytes:
     """The octets of the first literal of an answer."""
     octets = b"\r\n".join(lines)
@@ -83,6 +88,46 @@ def test_a_large_message_waits_for_a_slow_reader(world: Any) -> None:
     heard = client.hear()
     assert literal(heard.split(b"\r\n")) == big
     assert heard.endswith(b"a OK FETCH completed\r\n")
+
+
+def test_many_small_messages_wait_for_a_slow_reader(world: Any, make_message: Any) -> None:
+    for number in range(4, 1004):
+        world.deliver(make_message(number, b"x" * 4000 + b"\r\n"))
+    client = world.client()
+    client.ok("EXAMINE INBOX")
+    reads = []
+    real = world.joe.read_blob
+
+    async def read_blob(blob_id: str, offset: int, size: int) -> bytes:
+        reads.append(size)
+        return await real(blob_id, offset, size)
+
+    world.joe.read_blob = read_blob
+    client.transport.send(b"a FETCH 1:* BODY.PEEK[]\r\n")
+    assert client.transport.unread() < 512 * 1024, "it waits for the reader"
+    assert sum(reads) < 768 * 1024, "little is read that is not sent"
+    heard = client.hear()
+    assert heard.count(b" FETCH (BODY[] {") == 1003
+    assert heard.endswith(b"a OK FETCH completed\r\n")
+
+
+def test_messages_of_a_thousand_parts_give_others_their_turn(world: Any) -> None:
+    part = b"--b\r\nContent-Type: text/plain; name=part\r\n\r\n\r\n"
+    mail = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + part * 900 + b"--b--\r\n"
+    for _ in range(20):
+        world.deliver(mail)
+    client = world.client()
+    client.ok("EXAMINE INBOX")
+    breaths = []
+    real = client.session.breathe
+
+    async def breathe() -> None:
+        breaths.append(1)
+        await real()
+
+    client.session.breathe = breathe
+    assert len(client.ok("FETCH 1:* BODYSTRUCTURE")) == 23
+    assert len(breaths) > 3
 
 
 def test_a_reader_who_leaves_ends_the_reading(world: Any) -> None:

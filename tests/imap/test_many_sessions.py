@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from twisted_mail_kit.imap import matching, packed, session, turns, view
+from twisted_mail_kit.imap.commands import close, copy, search, select, store
 
 FLAGS = ["\\Seen", "\\Deleted", "\\Flagged", "key", "Other"]
 FETCH = re.compile(rb"\* (\d+) FETCH \((?:UID (\d+) ?)?(?:FLAGS \(([^)]*)\) ?)?(?:MODSEQ \((\d+)\))?\)")
@@ -181,3 +185,71 @@ def test_an_idler_is_told_everything_at_once(make_world: Any, make_message: Any,
         for message, row in zip(watcher.messages, rows, strict=True):
             assert message.get("flags", set(row.flags)) == set(row.flags)
     assert not world.log_errors()
+
+
+class Eager(Picture):
+    """Says its command and does not wait for the answer, while `is_eager`."""
+
+    is_eager = False
+    waits: bool | None = None
+    """For an answer, in which EXPUNGE may come, or must not."""
+
+    def do(self, command: str, may_expunge: bool = True) -> bytes:
+        if not self.is_eager:
+            return super().do(command, may_expunge)
+        self.waits = may_expunge
+        self.client.tags += 1
+        self.client.transport.send(b"t%d %b\r\n" % (self.client.tags, command.encode()))
+        return b""
+
+    def hear_the_answer(self) -> None:
+        if self.waits is None:
+            return
+        heard, tag = b"", b"\r\nt%d " % self.client.tags
+        for _ in range(3000):
+            heard += self.client.hear()
+            if heard.endswith(b"\r\n") and tag in b"\r\n" + heard:
+                break
+        *lines, last = heard[:-2].split(b"\r\n")
+        assert last.startswith(tag.lstrip()), heard
+        for line in lines:
+            self.hear(line, self.waits)
+        self.waits = None
+
+
+at_the_same_time = actions.filter(lambda action: action[0] not in ("append", "idle", "reselect"))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.lists(st.tuples(st.integers(0, 3), at_the_same_time), max_size=4), min_size=4, max_size=12))
+def test_sessions_that_take_turns_within_their_commands_get_the_same_picture(
+    make_world: Any, make_message: Any, rounds: list[list[Any]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (turns, session):
+            patch.setattr(module, "TURN", -1.0)  # every piece ends a turn
+        for module in (packed, matching, search, select, close):
+            patch.setattr(module, "SLICE", 2)
+        for module in (store, copy, close):
+            patch.setattr(module, "AT_ONCE", 2)
+        patch.setattr(view, "_PIECE", 1)
+        world = make_world()
+        pictures = [Eager(world.client(), number == 2, number == 1) for number in range(4)]
+        for doing in rounds:
+            world.deliver(make_message(9))
+            for who, action in doing:
+                pictures[who].is_eager = True
+                if pictures[who].waits is None:
+                    play(pictures[who], action, b"")
+            for picture in pictures:
+                picture.hear_the_answer()
+                picture.is_eager = False
+        for picture in pictures:
+            picture.do("NOOP")
+            rows = list(world.joe.rows[world.mailbox_id].values())
+            assert len(picture.messages) == len(rows)
+            for message, row in zip(picture.messages, rows, strict=True):
+                assert message.get("uid", row.uid) == row.uid
+                assert message.get("flags", set(row.flags)) == set(row.flags)
+                assert message.get("modseq", row.modseq) <= row.modseq
+        assert not world.log_errors()

@@ -11,6 +11,7 @@ from twisted_mail_kit.imap.settings import IMAPSettings
 from twisted_mail_kit.interfaces import IAuthenticator
 from twisted_mail_kit.mail.part import DEFAULT_LIMITS, ScanLimits
 from twisted_mail_kit.net.factory import SessionFactory
+from twisted_mail_kit.net.shared import Shared
 
 
 def make_factory(
@@ -21,10 +22,13 @@ def make_factory(
     clock: IReactorTime,
     watch: Watch,
     limits: ScanLimits = DEFAULT_LIMITS,
+    shared: Shared | None = None,
+    name: str = "",
 ) -> SessionFactory:
     """Sessions that share what they know of open mailboxes. Without `certificates` there is no STARTTLS.
 
-    `limits` are for the MIME scan of messages that come by APPEND.
+    `limits` are for the MIME scan of messages that come by APPEND, `shared` and `name` for the factory.
     """
-    server = Server(hostname, authenticator, certificates, settings, clock, watch, limits)
-    return SessionFactory(lambda: IMAPSession(server), clock, settings.connections)
+    shared = shared or Shared(clock)
+    server = Server(hostname, authenticator, certificates, settings, clock, watch, limits, shared)
+    return SessionFactory(lambda: IMAPSession(server), clock, settings.connections, shared, name)

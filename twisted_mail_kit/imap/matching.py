@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 
 from twisted_mail_kit.errors import BlobNotFound
-from twisted_mail_kit.imap.commands.basis import resolve
+from twisted_mail_kit.imap.commands.basis import resolve_spans
+from twisted_mail_kit.imap.glance import Glance, needs_octets
+from twisted_mail_kit.imap.packed import SLICE
+from twisted_mail_kit.imap.pages import WHOLE, next_page
 from twisted_mail_kit.imap.searchtext import (
     ENVELOPE_FIELDS,
     Haystack,
     body_texts,
-    decoded_header,
     envelope_text,
+    fits,
+    fold,
+    header_holds,
     header_values,
     may_hold,
     sent_day,
@@ -34,20 +41,21 @@ from twisted_mail_kit.imap.wire.commands import (
     Size,
     Text,
 )
-from twisted_mail_kit.interfaces import Message
+from twisted_mail_kit.interfaces import IReadMany, Message
 from twisted_mail_kit.mail.summary import Summary
 
 if TYPE_CHECKING:
     from twisted_mail_kit.imap.session import IMAPSession
 
-_PAGE = 500
+_GLANCES = 32
+"""Messages that are glanced at in one go."""
 _SLICE = 256 * 1024
 _THREAD = 128 * 1024
 """A part of more octets is decoded and searched in a thread."""
 _DAY = 86_400
 
-Test = Callable[[int], bool]
-"""Of a place in the arrays of the mailbox."""
+Sieve = Callable[[Sequence[int]], Sequence[int]]
+"""Those of ascending places in the columns of the mailbox that match."""
 
 
 class Matching:
@@ -57,51 +65,91 @@ class Matching:
         self.session = session
         self.view = session.view
         self.model = self.view.model
-        self._sets: dict[Numbers, frozenset[int]] = {}
+        self._sets: dict[Numbers, tuple[list[int], list[int]]] = {}
+        """First and last UIDs of the ranges that they mean."""
 
-    async def run(self, program: SearchKey) -> list[int]:
+    async def run(self, program: SearchKey) -> Sequence[int]:
         """The UIDs that match, ascending."""
         self._resolve_sets(program)
         keys = program.keys if isinstance(program, And) else (program,)
-        tests: list[Test] = []
+        sieves: list[Sieve] = []
         deep: list[SearchKey] = []
         for key in keys:
-            test = self._cheap(key)
-            if test is None:
+            sieve = self._cheap(key)
+            if sieve is None:
                 deep.append(key)
             else:
-                tests.append(test)
-        found = self._by_memory(tests)
+                sieves.append(sieve)
+        found = await self._by_memory(sieves)
         if not deep:
             return found
         # What reads the message's text comes last.
         deep.sort(key=_cost)
         return await self._by_row(found, deep[0] if len(deep) == 1 else And(tuple(deep)))
 
-    def _by_memory(self, tests: list[Test]) -> list[int]:
+    async def _by_memory(self, sieves: list[Sieve]) -> array[int]:
         self.view.catch_up()
-        uids, max_uid = self.model.uids, self.view.max_uid
-        places: list[int] = list(range(len(uids)))
-        for test in tests:
-            places = list(filter(test, places))
-        return [uid for at in places if (uid := uids[at]) <= max_uid]
+        max_uid, last = self.view.max_uid, 0
+        found = array("I")
+        while True:
+            # Between two slices the mailbox may change: the next one begins after the last UID, wherever that is now.
+            uids = self.model.uids
+            start = bisect_right(uids, last)
+            stop = min(start + SLICE, bisect_right(uids, max_uid))
+            if start >= stop:
+                return found
+            places: Sequence[int] = range(start, stop)
+            for sieve in sieves:
+                places = sieve(places)
+            found.extend([uids[at] for at in places])
+            last = uids[stop - 1]
+            await self.session.breathe()
 
-    async def _by_row(self, uids: list[int], key: SearchKey) -> list[int]:
+    async def _by_row(self, uids: Sequence[int], key: SearchKey) -> list[int]:
+        account, mailbox_id = self.session.account, self.model.mailbox.id
+        reads_many, reads_octets = IReadMany.providedBy(account), needs_octets(key)
         found: list[int] = []
-        for start in range(0, len(uids), _PAGE):
-            page = uids[start : start + _PAGE]
-            for row in await self.session.account.messages(self.model.mailbox.id, page, limit=len(page)):
+        start = 0
+        while start < len(uids):
+            page = next_page(self.model, uids, start, reads_octets)
+            start += len(page)
+            answers: dict[int, bool] = {}
+            if reads_many:
+                answers = await self._at_a_glance(page, key, reads_octets)
+            unknown = [uid for uid in page if uid not in answers]
+            for row in await account.messages(mailbox_id, unknown, limit=len(unknown)) if unknown else ():
                 try:
-                    if await self._matches(key, Candidate(self.session, row)):
-                        found.append(row.uid)
+                    answers[row.uid] = await self._matches(key, Candidate(self.session, row))
                 except BlobNotFound:
                     pass  # gone meanwhile: it matches nothing
                 await self.session.breathe()
+            found += [uid for uid in page if answers.get(uid)]
         return found
+
+    async def _at_a_glance(self, uids: list[int], key: SearchKey, reads_octets: bool) -> dict[int, bool]:
+        """What can be said without looking closer."""
+        account: Any = self.session.account
+        model, octets = self.model, {}
+        summaries = await account.summaries(model.mailbox.id, uids)
+        if reads_octets:
+            small = [model.uids[at] for at in model.places(uids) if model.sizes[at] <= WHOLE]
+            octets = dict(await account.bodies(model.mailbox.id, small))
+        answers: dict[int, bool] = {}
+        for count, (uid, packed) in enumerate(summaries):
+            if not count % _GLANCES:
+                await self.session.breathe()
+            summary = Summary(packed)
+            if summary.is_current:
+                answer = Glance(summary, octets.get(uid)).matches(key)
+                if answer is not None:
+                    answers[uid] = answer
+        return answers
 
     def _resolve_sets(self, key: SearchKey) -> None:
         if isinstance(key, Numbers):
-            self._sets[key] = frozenset(resolve(self.view, key.ranges, key.by_uid)[0])
+            uids = self.model.uids
+            spans = resolve_spans(self.view, key.ranges, key.by_uid)
+            self._sets[key] = [uids[start] for start, _ in spans], [uids[stop - 1] for _, stop in spans]
         elif isinstance(key, And):
             for one in key.keys:
                 self._resolve_sets(one)
@@ -113,37 +161,57 @@ class Matching:
 
     # --- from memory -----------------------------------------------------------------------------------------------
 
-    def _cheap(self, key: SearchKey) -> Test | None:
+    def _cheap(self, key: SearchKey) -> Sieve | None:
         model = self.model
         if isinstance(key, All):
-            return lambda at: True
+            return lambda places: places
         if isinstance(key, HasFlag):
             if key.flag == "\\Recent":
-                return lambda at: self.view.is_recent(model.uids[at])
-            has = {number for number, flags in enumerate(model.flag_sets) if _has_flag(flags, key.flag)}
-            return lambda at: model.flag_ids[at] in has
+                return lambda places: [at for at in places if self.view.is_recent(model.uids[at])]
+            return self._with_flag(key.flag)
         if isinstance(key, Numbers):
-            wanted = self._sets[key]
-            return lambda at: model.uids[at] in wanted
+            return lambda places: [at for at in places if self._is_meant(key, model.uids[at])]
         if isinstance(key, Size):
             if key.larger:
-                return lambda at: model.sizes[at] > key.octets
-            return lambda at: model.sizes[at] < key.octets
+                return lambda places: [at for at in places if model.sizes[at] > key.octets]
+            return lambda places: [at for at in places if model.sizes[at] < key.octets]
         if isinstance(key, ModSeq):
-            return lambda at: model.modseqs[at] >= key.modseq
+            return lambda places: [at for at in places if model.modseqs[at] >= key.modseq]
         if isinstance(key, Date) and key.which == "internal":
-            return lambda at: _fits(key, model.dates[at] // _DAY)
+            return lambda places: [at for at in places if fits(key, model.dates[at] // _DAY)]
         if isinstance(key, Not):
-            test = self._cheap(key.key)
-            return None if test is None else lambda at: not test(at)
+            sieve = self._cheap(key.key)
+            return None if sieve is None else _all_but(sieve)
         if isinstance(key, And):
-            tests = [self._cheap(one) for one in key.keys]
-            found = [test for test in tests if test is not None]
-            return (lambda at: all(test(at) for test in found)) if len(found) == len(tests) else None
+            sieves = [self._cheap(one) for one in key.keys]
+            found = [sieve for sieve in sieves if sieve is not None]
+            return _one_after_the_other(found) if len(found) == len(sieves) else None
         if isinstance(key, Or):
             left, right = self._cheap(key.left), self._cheap(key.right)
-            return None if left is None or right is None else lambda at: left(at) or right(at)
+            return None if left is None or right is None else _either(left, right)
         return None
+
+    def _with_flag(self, flag: str) -> Sieve:
+        model = self.model
+        has: set[int] = set()
+        looked_at = 0
+
+        def sieve(places: Sequence[int]) -> Sequence[int]:
+            nonlocal looked_at
+            # Other sets may come up while others have their turn.
+            has.update(
+                number for number, flags in enumerate(model.flag_sets[looked_at:], looked_at) if _has_flag(flags, flag)
+            )
+            looked_at = len(model.flag_sets)
+            numbers = model.flag_ids
+            return [at for at in places if numbers[at] in has]
+
+        return sieve
+
+    def _is_meant(self, key: Numbers, uid: int) -> bool:
+        firsts, lasts = self._sets[key]
+        at = bisect_left(lasts, uid)
+        return at < len(lasts) and firsts[at] <= uid
 
     # --- from rows and octets --------------------------------------------------------------------------------------
 
@@ -165,12 +233,12 @@ class Matching:
         if isinstance(key, Date):
             if key.which == "sent":
                 day = sent_day((await message.summary()).envelope)
-                return day is not None and _fits(key, day)
-            return _fits(key, (row.saved_date if key.which == "saved" else row.internal_date) // _DAY)
+                return day is not None and fits(key, day)
+            return fits(key, (row.saved_date if key.which == "saved" else row.internal_date) // _DAY)
         if isinstance(key, HasFlag):
             return self.view.is_recent(row.uid) if key.flag == "\\Recent" else _has_flag(row.flags, key.flag)
         if isinstance(key, Numbers):
-            return row.uid in self._sets[key]
+            return self._is_meant(key, row.uid)
         if isinstance(key, Size):
             return row.size > key.octets if key.larger else row.size < key.octets
         if isinstance(key, ModSeq):
@@ -195,20 +263,20 @@ class Candidate:
 
     async def has_header(self, key: Header) -> bool:
         """HEADER, FROM, SUBJECT …"""
-        needle = Haystack.fold(key.text)
+        needle = fold(key.text)
         field = ENVELOPE_FIELDS.get(key.name)
         if field is not None and needle:
             envelope = (await self.summary()).envelope
             if not may_hold(envelope, needle):
                 return False
-            return needle in Haystack.fold(envelope_text(envelope, field))
+            return needle in fold(envelope_text(envelope, field))
         values = header_values(await self._header_octets(), key.name)
-        return any(needle in Haystack.fold(value) for value in values)
+        return any(needle in fold(value) for value in values)
 
     async def has_text(self, key: Text) -> bool:
         """TEXT, BODY."""
-        needle = Haystack.fold(key.text)
-        if key.headers and needle in Haystack.fold(decoded_header(await self._header_octets())):
+        needle = fold(key.text)
+        if key.headers and header_holds(await self._header_octets(), needle):
             return True
         for part, is_header in body_texts((await self.summary()).root):
             start, stop = (part.header_start, part.body_start) if is_header else (part.body_start, part.end)
@@ -242,6 +310,27 @@ class Candidate:
         return b"".join(pieces)
 
 
+def _all_but(sieve: Sieve) -> Sieve:
+    def rest(places: Sequence[int]) -> Sequence[int]:
+        found = set(sieve(places))
+        return [at for at in places if at not in found]
+
+    return rest
+
+
+def _one_after_the_other(sieves: list[Sieve]) -> Sieve:
+    def rest(places: Sequence[int]) -> Sequence[int]:
+        for sieve in sieves:
+            places = sieve(places)
+        return places
+
+    return rest
+
+
+def _either(left: Sieve, right: Sieve) -> Sieve:
+    return lambda places: sorted({*left(places), *right(places)})
+
+
 def _has_flag(flags: frozenset[str], flag: str) -> bool:
     if flag in flags:
         return True
@@ -250,12 +339,6 @@ def _has_flag(flags: frozenset[str], flag: str) -> bool:
     # RFC 3501 9: keywords are compared without regard to case.
     folded = flag.lower()
     return any(one.lower() == folded for one in flags)
-
-
-def _fits(key: Date, day: int) -> bool:
-    if key.relation == "before":
-        return day < key.day
-    return day == key.day if key.relation == "on" else day >= key.day
 
 
 def _cost(key: SearchKey) -> int:

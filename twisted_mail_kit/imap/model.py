@@ -1,21 +1,21 @@
 r"""A mailbox as it is now, in memory, shared by all sessions that have it open.
 
-Packed arrays in step with each other, ascending by UID, grown from `IAccount.changes`. What happens is written to a
-short log of UIDs; each `View` reads the log at its own pace. So a thousand sessions cost one mailbox in memory, and
+Packed columns, ascending by UID, grown from what the store says has changed. What happens is written to a short log of
+packed sets of UIDs; each `View` reads the log at its own pace. So a thousand sessions cost one mailbox in memory, and
 a NOOP costs a look at the account's modseq.
 """
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
 
 from twisted_mail_kit.errors import MailboxNotFound, StateTooOld
-from twisted_mail_kit.imap.wire import responses
+from twisted_mail_kit.imap.packed import SLICE, Columns, Packed, Step
+from twisted_mail_kit.imap.turns import Turns
+from twisted_mail_kit.imap.uidset import UidSet
 from twisted_mail_kit.interfaces import IAccount, IListing
 from twisted_mail_kit.mail.facts import Listing, Mailbox, Message
 
@@ -27,13 +27,10 @@ Watch = Callable[[IAccount, Callable[[int], None]], Callable[[], None]]
 
 _PAGE = 1000
 _LISTED = 2000
-_LONGEST_LOG = 16_384
+_LONGEST_LOG = 1000
 
-Facts = tuple[int, int, int, int, int]
-"""UID, number of the flag set, modseq, size, internal date."""
-
-
-_NOTHING = Listing((), (), (), (), ())
+Facts = tuple[int, frozenset[str], int, int, int]
+"""UID, flags, modseq, size, internal date."""
 
 
 class Idler(Protocol):
@@ -43,46 +40,45 @@ class Idler(Protocol):
         """Something has changed."""
 
 
-class OpenMailbox:
+class OpenMailbox(Packed):
     """One mailbox of one account, for all its views."""
 
-    def __init__(self, account: IAccount, mailbox: Mailbox, watch: Watch) -> None:
+    def __init__(
+        self,
+        account: IAccount,
+        mailbox: Mailbox,
+        watch: Watch,
+        turns: Turns | None = None,
+        grown: Callable[[OpenMailbox], None] | None = None,
+    ) -> None:
+        super().__init__()
         self.account = account
         self.mailbox = mailbox
-        """As the store told it last; counts may be older than the arrays."""
-        self.uids = array("I")
-        self.flag_ids = array("H")
-        self.modseqs = array("Q")
-        self.sizes = array("Q")
-        self.dates = array("q")
+        """As the store told it last; counts may be older than the columns."""
         self.modseq = -1
-        """The arrays stand at this modseq of the account; -1: not read yet."""
+        """The columns stand at this modseq of the account; -1: not read yet."""
         self.is_gone = False
         """The mailbox was deleted."""
         self.recent_from = 1
         r"""Messages from this UID on have been told to nobody in this process: they are ``\Recent`` to who comes."""
-        self.keywords: dict[str, None] = {}
-        """Every keyword seen in here, in that order."""
-        self.flag_sets: list[frozenset[str]] = []
-        self.flag_texts: list[bytes] = []
-        r"""``(\Seen)``: each flag set as it is sent."""
-        self.recent_texts: list[bytes] = []
-        r"""``(\Seen \Recent)``: the same for recent messages."""
-        self._id_of_flags: dict[frozenset[str], int] = {}
-        self.log = array("q")
-        """A UID: it came with other flags. A negated UID: it is gone."""
+        self.log: list[Step] = []
+        """What has become of messages that were here."""
         self.log_start = 0
         """How many entries were dropped from the log's beginning."""
         self.views: set[View] = set()
         self.idlers: dict[Idler, View] = {}
         self._watch = watch
         self._unwatch: Callable[[], None] | None = None
+        self._turns = turns
+        """None: nobody else is to have a turn."""
+        self._grown = grown
+        """Is called after the columns have changed."""
         self._reading: list[Deferred[None]] | None = None
 
     # --- keeping up ------------------------------------------------------------------------------------------------
 
     async def refresh(self, at_least: int | None = None) -> None:
-        """Bring the arrays to where the store is now; to `at_least` where that is known to be enough.
+        """Bring the columns to where the store is now; to `at_least` where that is known to be enough.
 
         Raises what the store raises; a deleted mailbox is no error, but `is_gone` afterwards.
         """
@@ -101,6 +97,8 @@ class OpenMailbox:
 
     async def _read(self) -> None:
         self._reading = []
+        if self._turns is not None:
+            self._turns.begin()
         try:
             if self.modseq < 0:
                 await self._read_all()
@@ -112,33 +110,29 @@ class OpenMailbox:
         except MailboxNotFound:
             self.is_gone = True
         finally:
+            if self._grown is not None:
+                self._grown(self)
             waiting, self._reading = self._reading, None
             for one in waiting:
                 one.callback(None)
 
     async def _read_all(self) -> None:
         modseq = await self.account.state()
-        uids, flag_ids, modseqs = array("I"), array(self.flag_ids.typecode), array("Q")
-        sizes, dates = array("Q"), array("q")
+        columns = Columns()
         # Packed as it comes: of a million messages no more than a page is ever there as objects.
         while True:
-            page, is_last = await self._listing(uids[-1] if uids else 0)
-            ids = self._flags_ids(page.flags)
-            if self.flag_ids.typecode != flag_ids.typecode:
-                flag_ids = array(self.flag_ids.typecode, flag_ids)
-            uids.extend(page.uids)
-            flag_ids.extend(ids)
-            modseqs.extend(page.modseqs)
-            sizes.extend(page.sizes)
-            dates.extend(page.internal_dates)
+            page, is_last = await self._listing(columns.uids[-1] if columns.uids else 0)
+            await self._in_turns(self.pack(page, columns))
             if is_last:
                 break
         if self.modseq < 0:
-            self.uids, self.flag_ids, self.modseqs, self.sizes, self.dates = uids, flag_ids, modseqs, sizes, dates
+            self.take(columns)
         else:
-            present = set(uids)
-            gone = [uid for uid in self.uids if uid not in present]
-            self._merge(zip(uids, flag_ids, modseqs, sizes, dates, strict=True), gone)
+            gone = UidSet()
+            for some in self.missing(columns):
+                gone.update(some)
+                await self._turn()
+            await self._merge(columns, gone)
         self.modseq = modseq
         # Pages are not one moment: what moved meanwhile is among the changes since before the first of them.
         await self._read_changes()
@@ -150,19 +144,41 @@ class OpenMailbox:
             listing = await cast(Any, account).listing(mailbox_id, after, _LISTED)
             return listing, len(listing.uids) < _LISTED
         page = await account.messages(mailbox_id, after=after, limit=_PAGE)
-        rows = [(row.uid, row.flags, row.modseq, row.size, row.internal_date) for row in page]
-        return Listing(*zip(*rows, strict=True)) if rows else _NOTHING, len(rows) < _PAGE
+        return _listed(map(_facts, page)), len(page) < _PAGE
 
     async def _read_changes(self) -> None:
+        account = self.account
+        if IListing.providedBy(account):
+            news = await cast(Any, account).listing_since(self.mailbox.id, self.modseq)
+            columns, removed = Columns(), UidSet()
+            await self._in_turns(self.pack(news.changed, columns))
+            for start in range(0, len(news.removed), SLICE):
+                removed.update(news.removed[start : start + SLICE])
+                await self._turn()
+            await self._merge(columns, removed)
+            self.mailbox = news.mailbox
+            self.modseq = news.until
+        else:
+            await self._read_pages_of_changes()
+
+    async def _read_pages_of_changes(self) -> None:
         # All pages are gathered before any is put in: a message whose flags were set after it came stands in a later
         # page than its successor, and no view may see the successor alone.
-        rows: list[Facts] = []
-        removed: list[int] = []
+        blocks: dict[int, dict[int, Facts]] = {}
+        removed = UidSet()
         since, mailbox_id = self.modseq, self.mailbox.id
         while True:
             page = await self.account.changes(since, mailbox_id, _PAGE)
-            rows.extend(map(self._facts, page.messages))
-            removed.extend(row.uid for row in page.removed)
+            for start in range(0, len(page.messages), SLICE):
+                for facts in map(_facts, page.messages[start : start + SLICE]):
+                    block = blocks.setdefault(facts[0] // SLICE, {})
+                    known = block.get(facts[0])
+                    if known is None or facts[2] >= known[2]:
+                        block[facts[0]] = facts
+                await self._turn()
+            for start in range(0, len(page.removed), SLICE):
+                removed.update(row.uid for row in page.removed[start : start + SLICE])
+                await self._turn()
             for mailbox in page.mailboxes:
                 if mailbox.id == mailbox_id:
                     self.mailbox = mailbox
@@ -171,108 +187,47 @@ class OpenMailbox:
             since = page.until
             if not page.more:
                 break
-        self._merge(rows, removed)
+        columns = Columns()
+        for number in sorted(blocks):
+            await self._in_turns(self.pack(_listed(sorted(blocks[number].values())), columns))
+        await self._merge(columns, removed)
         self.modseq = since
 
-    def _flags_ids(self, flags: Sequence[frozenset[str]]) -> list[int]:
-        for new in set(flags) - self._id_of_flags.keys():
-            self.flags_id(new)
-        known = self._id_of_flags
-        return [known[one] for one in flags]
+    async def _merge(self, news: Columns, removed: UidSet) -> None:
+        for changed, gone in self.merge(news, removed):
+            # In the same turn in which the columns changed: a view's numbers stand on both.
+            if changed or gone:
+                self.log.append((changed, gone))
+                if len(self.log) > _LONGEST_LOG:
+                    self._shorten_log()
+            await self._turn()
 
-    def _facts(self, row: Message) -> Facts:
-        flags_id = self._id_of_flags.get(row.flags)
-        if flags_id is None:
-            flags_id = self.flags_id(row.flags)
-        return row.uid, flags_id, row.modseq, row.size, row.internal_date
+    async def _in_turns(self, pieces: Iterable[None]) -> None:
+        for _ in pieces:
+            await self._turn()
 
-    def flags_id(self, flags: frozenset[str]) -> int:
-        """The number of a flag set."""
-        number = self._id_of_flags.get(flags)
-        if number is None:
-            number = len(self.flag_sets)
-            if number == 0xFFFF:  # far more than clients make; from here on they need more room
-                self.flag_ids = array("I", self.flag_ids)
-            self._id_of_flags[flags] = number
-            self.flag_sets.append(flags)
-            text = responses.flag_list(flags)
-            self.flag_texts.append(text)
-            self.recent_texts.append(text[:-1] + (b"\\Recent)" if text == b"()" else b" \\Recent)"))
-            for flag in sorted(flags):
-                if not flag.startswith("\\"):
-                    self.keywords.setdefault(flag)
-        return number
-
-    def _merge(self, rows: Iterable[Facts], removed: Iterable[int]) -> None:
-        newest: dict[int, Facts] = {}
-        for row in rows:
-            known = newest.get(row[0])
-            if known is None or row[2] >= known[2]:
-                newest[row[0]] = row
-        gone = set(removed)
-        uids, log = self.uids, self.log
-        last = uids[-1] if uids else 0
-        come: list[Facts] = []
-        for uid, row in newest.items():
-            if uid in gone:
-                continue
-            at = bisect_left(uids, uid) if uid <= last else len(uids)
-            if at < len(uids) and uids[at] == uid:
-                if self.modseqs[at] == row[2]:
-                    continue
-                log.append(uid)
-                self.flag_ids[at] = row[1]
-                self.modseqs[at] = row[2]
-            elif uid > last:
-                come.append(row)
-            # else it came and went between two looks, and is not in the arrays: a store tells it as removed too
-        self._remove(gone)
-        come.sort()
-        for uid, flags_id, modseq, size, date in come:
-            uids.append(uid)
-            self.flag_ids.append(flags_id)
-            self.modseqs.append(modseq)
-            self.sizes.append(size)
-            self.dates.append(date)
-        if len(log) > _LONGEST_LOG:
-            self._shorten_log()
-
-    def _remove(self, gone: set[int]) -> None:
-        uids = self.uids
-        places = []
-        for uid in sorted(gone):
-            at = bisect_left(uids, uid)
-            if at < len(uids) and uids[at] == uid:
-                places.append(at)
-                self.log.append(-uid)
-        if not places:
-            return
-        for column in (self.uids, self.flag_ids, self.modseqs, self.sizes, self.dates):
-            _drop(column, places)
+    async def _turn(self) -> None:
+        if self._turns is not None:
+            await self._turns.give()
 
     def _shorten_log(self) -> None:
         for view in self.views:
             view.catch_up()
         self.log_start += len(self.log)
-        del self.log[:]
+        self.log.clear()
 
     def trim(self) -> None:
         """Forget the log where no view lags behind."""
         end = self.log_start + len(self.log)
         if self.log and all(view.position == end for view in self.views):
             self.log_start = end
-            del self.log[:]
+            self.log.clear()
 
     # --- asking ----------------------------------------------------------------------------------------------------
 
-    def index(self, uid: int) -> int:
-        """Where a UID stands in the arrays; -1: it is not (any more) here."""
-        at = bisect_left(self.uids, uid)
-        return at if at < len(self.uids) and self.uids[at] == uid else -1
-
     @property
     def uidnext(self) -> int:
-        """Greater than every UID in the arrays, and than the store said."""
+        """Greater than every UID in the columns, and than the store said."""
         return max(self.mailbox.uidnext, self.uids[-1] + 1 if self.uids else 1)
 
     # --- IDLE ------------------------------------------------------------------------------------------------------
@@ -307,16 +262,10 @@ class OpenMailbox:
                 idler.wake()
 
 
-def _drop(column: array[int], places: list[int]) -> None:
-    # Few: cut them out one by one. Many: copy the runs between them.
-    if len(places) < 8:
-        for at in reversed(places):
-            del column[at]
-        return
-    kept = array(column.typecode)
-    start = 0
-    for at in places:
-        kept.extend(column[start:at])
-        start = at + 1
-    kept.extend(column[start:])
-    column[:] = kept
+def _facts(row: Message) -> Facts:
+    return row.uid, row.flags, row.modseq, row.size, row.internal_date
+
+
+def _listed(facts: Iterable[Facts]) -> Listing:
+    columns = list(zip(*facts, strict=True))
+    return Listing(*columns) if columns else Listing((), (), (), (), ())

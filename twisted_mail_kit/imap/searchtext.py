@@ -6,6 +6,7 @@ import datetime
 import re
 from collections.abc import Iterator
 
+from twisted_mail_kit.imap.wire.commands import Date
 from twisted_mail_kit.mail.headers import Headers, decode_text
 from twisted_mail_kit.mail.part import Part
 from twisted_mail_kit.mail.words import decode_body, decode_octets
@@ -27,8 +28,9 @@ _MONTHS = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 
 
-def read_list(octets: bytes) -> list[object]:
-    """A parenthesised list of strings, NIL and lists, as ENVELOPE is one; we made it, so it is well-formed."""
+def read_list(octets: bytes, most: int = 100) -> list[object]:
+    """The first items, at least so many, of a parenthesised list of strings, NIL and lists, as ENVELOPE is one; we made
+    it, so it is well-formed."""
     stack: list[list[object]] = [[]]
     at = 0
     while at < len(octets):
@@ -51,6 +53,8 @@ def read_list(octets: bytes) -> list[object]:
             at += size
         else:
             stack[-1].append(None)
+        if len(stack) == 2 and len(stack[1]) >= most:
+            return stack[1]
     first = stack[0][0] if stack[0] else []
     return first if isinstance(first, list) else []
 
@@ -64,7 +68,7 @@ def may_hold(envelope: bytes, needle: str) -> bool:
 
 def envelope_text(envelope: bytes, field: int) -> str:
     """Subject, or addresses as ``name <local@domain>, …``, decoded."""
-    fields = read_list(envelope)
+    fields = read_list(envelope, field + 1)
     value = fields[field] if field < len(fields) else None
     if isinstance(value, bytes):
         return decode_text(value)
@@ -82,7 +86,7 @@ def _address(address: list[object]) -> str:
 
 def sent_day(envelope: bytes) -> int | None:
     """The calendar day of the Date field as it is written, in days since 1970-01-01 (RFC 3501 6.4.4 SENTON)."""
-    fields = read_list(envelope)
+    fields = read_list(envelope, 1)
     date = fields[0] if fields else None
     if not isinstance(date, bytes):
         return None
@@ -103,12 +107,22 @@ def header_values(header: bytes, name: str) -> list[str]:
     return [decode_text(value) for value in Headers(header).all(name.encode("utf-8", "replace"))]
 
 
-def decoded_header(header: bytes) -> str:
-    """The whole header section as text."""
-    text = decode_octets(header)
-    if "=?" not in text:
-        return text
-    return text + "\n" + "\n".join(decode_text(field.value) for field in Headers(header).fields)
+def header_holds(header: bytes, needle: str) -> bool:
+    """Whether a folded text is in a header section: as it is written, or as it reads: decoded, a line a field."""
+    if not header.isascii():
+        text = decode_octets(header)
+        if "=?" in text:
+            text += "\n" + "\n".join(decode_text(field.value) for field in Headers(header).fields)
+        return needle in fold(text)
+    # Hot path: few fields have something encoded.
+    if needle in header.lower().decode("ascii"):
+        return True
+    if b"=?" not in header:
+        return False
+    unfolded = header.translate(None, b"\r\0").replace(b"\n ", b" ").replace(b"\n\t", b"\t")
+    if needle in unfolded.lower().decode("ascii"):
+        return True
+    return any(needle in fold(decode_text(line)) for line in unfolded.split(b"\n") if b"=?" in line)
 
 
 def body_texts(root: Part) -> Iterator[tuple[Part, bool]]:
@@ -125,6 +139,18 @@ def body_texts(root: Part) -> Iterator[tuple[Part, bool]]:
             yield part, False
 
 
+def fold(text: str) -> str:
+    """Without regard to case, in every script."""
+    return text.lower() if text.isascii() else text.casefold()
+
+
+def fits(key: Date, day: int) -> bool:
+    """Whether a day, since 1970, is one that is asked for."""
+    if key.relation == "before":
+        return day < key.day
+    return day == key.day if key.relation == "on" else day >= key.day
+
+
 class Haystack:
     """One part's octets, to be searched; can be done in a thread."""
 
@@ -134,15 +160,10 @@ class Haystack:
         self.is_header = is_header
         self.size = len(octets)
 
-    @staticmethod
-    def fold(text: str) -> str:
-        """Without regard to case, in every script."""
-        return text.lower() if text.isascii() else text.casefold()
-
     def holds(self, needle: str) -> bool:
         """Whether the text is in it; the needle is folded already."""
         if self.is_header:
-            return needle in self.fold(decoded_header(self.octets))
+            return header_holds(self.octets, needle)
         charset = next((value for name, value in self.part.parameters if name == b"charset"), b"")
         text = decode_body(self.octets, self.part.encoding, charset.decode("ascii", "replace"))
-        return needle in self.fold(text)
+        return needle in fold(text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from twisted_mail_kit.errors import BlobNotFound
+from twisted_mail_kit.imap.pages import WHOLE
 from twisted_mail_kit.imap.wire import responses
 from twisted_mail_kit.imap.wire.commands import Section
 from twisted_mail_kit.interfaces import Message
@@ -15,7 +17,6 @@ from twisted_mail_kit.mail.summary import Summary
 if TYPE_CHECKING:
     from twisted_mail_kit.imap.session import IMAPSession
 
-_SLICE = 64 * 1024
 _LONGEST_HEADER = 1024 * 1024
 """Octets of a header section that are looked at for HEADER.FIELDS."""
 
@@ -34,7 +35,7 @@ def locate(section: Section, size: int, summary: Summary | None) -> Span | None:
         # The summary may cut the tree short, never the top: the header ends where it ends.
         return (summary.header_size, size) if section.text == "TEXT" else (0, summary.header_size)
     assert summary is not None
-    part = find_part(summary.root, section.part)
+    part = find_part(summary.places, section.part)
     if part is None:
         return None
     if not section.text:
@@ -45,6 +46,29 @@ def locate(section: Section, size: int, summary: Summary | None) -> Span | None:
         return None
     inner = part.message
     return (inner.body_start, inner.end) if section.text == "TEXT" else (inner.header_start, inner.body_start)
+
+
+def written(head: bytes, sections: Sequence[Section], octets: bytes, summary: Summary | None) -> bytes:
+    """The whole response line of a message that is in memory: what `SectionReader` sends of one that is not."""
+    pieces = [head if head.endswith(b"(") else head + b" "]
+    for section in sections:
+        span = locate(section, len(octets), summary)
+        if span is None:
+            pieces.append(section.label + b" NIL")
+        elif section.text.startswith("HEADER.FIELDS"):
+            pieces.append(_selected(section, octets[span[0] : min(span[1], span[0] + _LONGEST_HEADER)]))
+        else:
+            start, stop = clip(span, section.partial)
+            pieces += (responses.literal_head(section.label, stop - start), octets[start:stop])
+        pieces.append(b" ")
+    pieces[-1] = b")\r\n"
+    return b"".join(pieces)
+
+
+def _selected(section: Section, header: bytes) -> bytes:
+    octets = select_fields(header, section.fields, section.text.endswith("NOT"))
+    start, stop = clip((0, len(octets)), section.partial)
+    return responses.literal_head(section.label, stop - start) + octets[start:stop]
 
 
 class SectionReader:
@@ -77,9 +101,7 @@ class SectionReader:
             return
         if section.text.startswith("HEADER.FIELDS"):
             header = await self._read(span[0], min(span[1], span[0] + _LONGEST_HEADER))
-            octets = select_fields(header, section.fields, section.text.endswith("NOT"))
-            start, stop = clip((0, len(octets)), section.partial)
-            self._write(head + responses.literal_head(section.label, stop - start) + octets[start:stop])
+            self._write(head + _selected(section, header))
             return
         start, stop = clip(span, section.partial)
         # The first octets are there before their number is promised.
@@ -99,7 +121,7 @@ class SectionReader:
     async def _slice(self, start: int, stop: int) -> bytes:
         if start >= stop:
             return b""
-        octets = await self.session.account.read_blob(self.row.blob_id, start, min(_SLICE, stop - start))
+        octets = await self.session.account.read_blob(self.row.blob_id, start, min(WHOLE, stop - start))
         if not octets:
             raise BlobNotFound(f"{self.row.blob_id} is shorter than its row says")
         return octets

@@ -10,13 +10,16 @@ from twisted.internet.interfaces import IOpenSSLContextFactory, IReactorTime
 from twisted_mail_kit.errors import LimitReached, MailboxNotFound
 from twisted_mail_kit.imap.model import OpenMailbox, Watch
 from twisted_mail_kit.imap.settings import IMAPSettings
+from twisted_mail_kit.imap.turns import Turns
 from twisted_mail_kit.imap.view import View
+from twisted_mail_kit.imap.views import Views
 from twisted_mail_kit.imap.wire.commands import Path
 from twisted_mail_kit.interfaces import IAccount, IAuthenticator
 from twisted_mail_kit.mail.facts import Mailbox, Message
 from twisted_mail_kit.mail.part import DEFAULT_LIMITS, ScanLimits
 from twisted_mail_kit.mail.structure import Scanner
 from twisted_mail_kit.mail.summary import Summary, pack
+from twisted_mail_kit.net.shared import Shared
 
 _REMEMBERED_MAILBOXES = 100_000
 _REMEMBERED_SUMMARIES = 512
@@ -35,31 +38,37 @@ class Server:
         clock: IReactorTime,
         watch: Watch,
         limits: ScanLimits = DEFAULT_LIMITS,
+        shared: Shared | None = None,
     ) -> None:
         self.hostname = hostname
         self.authenticator = authenticator
         self.certificates = certificates
         self.settings = settings
+        self.wire_limits = settings.wire_limits()
         self.clock = clock
         self.watch = watch
         self.limits = limits
+        self.views = Views(settings.views)
+        self._shared = shared or Shared(clock)
         self.accounts: dict[str, OpenAccount] = {}
         self._recent_from: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._summaries: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     def enter(self, account: IAccount) -> OpenAccount:
         """A session has logged in. Raises LimitReached: too many are."""
+        if self._shared.now(("imap", account.name)) >= self.settings.sessions_per_account:
+            raise LimitReached("sessions of this account")
         opened = self.accounts.get(account.name)
         if opened is None:
             opened = self.accounts[account.name] = OpenAccount(self, account)
-        if opened.sessions >= self.settings.sessions_per_account:
-            raise LimitReached("sessions of this account")
         opened.sessions += 1
+        self._shared.add(("imap", account.name))
         return opened
 
     def leave(self, opened: OpenAccount) -> None:
         """A session has ended."""
         opened.sessions -= 1
+        self._shared.add(("imap", opened.name), -1)
         if not opened.sessions:
             self.accounts.pop(opened.name, None)
 
@@ -124,24 +133,31 @@ class OpenAccount:
         return mailbox
 
     async def select(self, mailbox: Mailbox, read_only: bool) -> View:
-        """A view of a mailbox, up to date. Raises MailboxNotFound."""
-        model = self.open.get(mailbox.id)
+        """A view of a mailbox, up to date. Raises MailboxNotFound, and Refusal where there is no room for it."""
+        while True:
+            model = self.open.get(mailbox.id) or self._open(mailbox)
+            try:
+                await model.refresh()
+            finally:
+                if model.is_gone or model.modseq < 0:
+                    self._drop(model)
+            if model.is_gone:
+                raise MailboxNotFound(mailbox.id)
+            # While we waited the last other session may have left and taken the model out.
+            if self.open.get(mailbox.id) is model:
+                return View(model, read_only)
+
+    def _open(self, mailbox: Mailbox) -> OpenMailbox:
+        server = self.server
+        model = server.views.take(self.name, mailbox)
         if model is None:
-            model = OpenMailbox(self.account, mailbox, self.server.watch)
-            model.recent_from = self.server.recent_from(self.name, mailbox.id) or 1
-            self.open[mailbox.id] = model
-        try:
-            await model.refresh()
-        finally:
-            if model.is_gone or model.modseq < 0:
-                self._drop(model)
-        if model.is_gone:
-            raise MailboxNotFound(mailbox.id)
-        # While we waited the last other session may have left and taken the model out.
-        model = self.open.setdefault(mailbox.id, model)
-        if model.modseq < 0:
-            await model.refresh()
-        return View(model, read_only)
+            server.views.admit(mailbox)
+            model = OpenMailbox(self.account, mailbox, server.watch, Turns(server.clock), server.views.grown)
+            model.recent_from = server.recent_from(self.name, mailbox.id) or 1
+        model.account = self.account
+        server.views.join(model)
+        self.open[mailbox.id] = model
+        return model
 
     def unselect(self, view: View) -> None:
         """The session has left the mailbox."""
@@ -173,3 +189,4 @@ class OpenAccount:
             del self.open[model.mailbox.id]
             if model.modseq >= 0:
                 self.server.remember_recent(self.name, model.mailbox.id, model.recent_from)
+            self.server.views.leave(self.name, model)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from twisted_mail_kit.errors import ConnectionEnded, MailboxNotFound
 from twisted_mail_kit.imap.commands.basis import AUTHENTICATED, NOT_AUTHENTICATED, SELECTED, Completed
+from twisted_mail_kit.imap.commands.idle import idling
 from twisted_mail_kit.imap.commands.table import COMMANDS
 from twisted_mail_kit.imap.outcomes import Mistake, Refusal, refusal_for, unexpected
 from twisted_mail_kit.imap.server import OpenAccount, Server
+from twisted_mail_kit.imap.turns import TURN, next_turn
 from twisted_mail_kit.imap.view import View
 from twisted_mail_kit.imap.wire import responses
 from twisted_mail_kit.imap.wire.commands import Append, Command, Fetch, Idle, Search, StartTls, Store
@@ -21,7 +22,7 @@ from twisted_mail_kit.imap.wire.connection import IMAPWire
 from twisted_mail_kit.imap.wire.events import BadCommand, ContinuationNeeded, Event
 from twisted_mail_kit.interfaces import IAccount
 from twisted_mail_kit.mail.envelope import Peer
-from twisted_mail_kit.net.inbox import NEED_DATA, Draining, Inbox, Signal, TimedOut
+from twisted_mail_kit.net.inbox import Draining, Inbox, Signal, TimedOut
 from twisted_mail_kit.net.session import Session
 
 _EVERYWHERE = ("IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE", "IDLE")
@@ -35,8 +36,6 @@ _AFTER_LOGIN = (
     "CREATE-SPECIAL-USE",
     "CONDSTORE",
 )
-_TURN = 0.010
-"""Seconds after which a busy session lets others have their turn."""
 
 
 class IMAPSession(Session):
@@ -53,12 +52,13 @@ class IMAPSession(Session):
         self.selected: View | None = None
         self.is_condstore = False
         """RFC 7162 3.1: the client has shown that it knows modseqs."""
+        self.idle: Idle | None = None
+        """The client has said IDLE: what it is told now is told in `commands.idle`, until it says DONE."""
         self.is_over = False
         """LOGOUT was said, or BYE."""
         self.mistakes = 0
         self._is_tried = False
         self._deadline = 0.0
-        self._turn_began = 0.0
 
     # --- what commands ask of the session --------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ class IMAPSession(Session):
     def enter(self, account: IAccount) -> None:
         """The client has logged in. Raises LimitReached."""
         self.opened = self.server.enter(account)
-        self.know(login=account.name)
+        self.know(login=self.opened.name)  # the one that its other sessions have too, not one more of the same text
         self.mistakes = 0
 
     def leave_mailbox(self) -> None:
@@ -141,23 +141,16 @@ class IMAPSession(Session):
         """Called between pieces of a long work: wait for a slow reader, and let other sessions have their turn."""
         if self.outflow.is_full():
             await self.outflow.drained()
-            self._turn_began = self.clock.seconds()
-        elif self.clock.seconds() - self._turn_began > _TURN:
-            turn: Deferred[None] = Deferred()
-            self.clock.callLater(0, turn.callback, None)
-            await turn
-            self._turn_began = self.clock.seconds()
+            self.inbox.busy_since = self.clock.seconds()
+        elif self.clock.seconds() - self.inbox.busy_since > TURN:
+            await next_turn(self.clock)
+            self.inbox.busy_since = self.clock.seconds()
 
-    async def hear(
+    def hear(
         self, seconds: float | None = None, wakeable: bool = False, safe_point: bool = False
-    ) -> Event | Signal:
+    ) -> Awaitable[Event | Signal]:
         """The next event; what was said so far is sent before the client is waited for."""
-        event = self.wire.next_event()
-        if event is NEED_DATA:
-            self.outflow.flush()
-            event = await self.inbox.next(self._patience() if seconds is None else seconds, wakeable, safe_point)
-            self._turn_began = self.clock.seconds()
-        return event
+        return self.inbox.next(self._patience() if seconds is None else seconds, wakeable, safe_point)
 
     async def tell(self, may_expunge: bool) -> None:
         """Tell what has changed in the selected mailbox, as far as may be told now; BYE where it is gone."""
@@ -170,7 +163,9 @@ class IMAPSession(Session):
         if view.model.is_gone:
             self.bye("The selected mailbox was deleted")
             return
-        self.say(view.tell(may_expunge, self.is_condstore))
+        for lines in view.tell(may_expunge, self.is_condstore):
+            self.say(lines)
+            await self.breathe()
 
     def bye(self, text: str, code: bytes = b"") -> None:
         """Say it; the session ends."""
@@ -181,7 +176,7 @@ class IMAPSession(Session):
 
     def make_wire(self) -> IMAPWire:
         """A new parser."""
-        return IMAPWire(self.settings.wire_limits())
+        return IMAPWire(self.server.wire_limits)
 
     async def turn_away(self) -> None:
         """Too many connections from there."""
@@ -199,6 +194,10 @@ class IMAPSession(Session):
             self.outflow.write(responses.ok(None, greeting, responses.capability(self.capabilities())))
             while not self.is_over:
                 await self._next()
+                if self.idle is not None:
+                    # Not as a part of its command: a session is in IDLE for hours, and few coroutines should be there
+                    # with it.
+                    await idling(self, self.idle)
         except Draining:
             self.bye("The server is going down")
         except TimedOut:
@@ -233,20 +232,11 @@ class IMAPSession(Session):
                 line = responses.ok(command.tag, completed.text, completed.code)
             if self.opened is not None:
                 self.mistakes = 0
-        except Refusal as refusal:
-            line = self._refuse(command, refusal)
         except ConnectionEnded:
             raise
         except Exception as problem:
-            line = self._refuse(command, refusal_for(problem) or self._unexpected(problem, type(command).__name__))
-        if self.selected is not None and not self.is_over:
-            try:
-                await self.tell(_may_expunge(command))
-            except Exception as problem:
-                # The command itself is done; what else is new will be told another time.
-                self._unexpected(problem, "refresh")
-        if line is not None:
-            self.outflow.write(line)
+            line = self.refuse(command, problem)
+        await self.complete(command, line)
 
     async def _run(self, command: Command) -> Completed | None:
         entry = COMMANDS.get(type(command))
@@ -263,7 +253,20 @@ class IMAPSession(Session):
             raise Mistake(f"{name} cannot be said now: {_STATE_NAMES[self.state()]}")
         return await do(self, command)
 
-    def _refuse(self, command: Command, refusal: Refusal) -> bytes:
+    async def complete(self, command: Command, line: bytes | None) -> None:
+        """What else has changed, then the command's own answer."""
+        if self.selected is not None and not self.is_over:
+            try:
+                await self.tell(_may_expunge(command))
+            except Exception as problem:
+                # The command itself is done; what else is new will be told another time.
+                self._unexpected(problem, "refresh")
+        if line is not None:
+            self.outflow.write(line)
+
+    def refuse(self, command: Command, problem: Exception) -> bytes:
+        """The tagged answer to a command that was not done."""
+        refusal = refusal_for(problem) or self._unexpected(problem, type(command).__name__)
         if refusal.status == b"BAD" or self.opened is None:
             self._count_mistake()
         return responses.condition(command.tag, refusal.status, refusal.text, refusal.code)

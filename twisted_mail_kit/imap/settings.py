@@ -37,6 +37,10 @@ class IMAPSettings:
     """Commands answered BAD, one after the other, after login; then the connection ends."""
     sessions_per_account: int = field(default=50, validator=ge(1))
     """Logged in at the same time."""
+    views: int = field(default=1024 * 1024 * 1024, validator=ge(1024 * 1024))
+    """Octets that a listener's open mailboxes may hold in memory together, some 20 a message; when a SELECT needs more,
+    those that nobody has selected any more go first, then it is answered NO [UNAVAILABLE] (one of a thousand messages
+    is always opened)."""
     connections: ConnectionLimits = field(factory=lambda: ConnectionLimits(per_address=100))
     """How many connections are taken."""
     mailboxes: int = field(default=10_000, validator=ge(1))

@@ -7,14 +7,18 @@ still counts, because no EXPUNGE could be told yet (RFC 3501 7.4.1). So it stays
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 
 from twisted_mail_kit.imap.model import OpenMailbox
+from twisted_mail_kit.imap.uidset import UidSet
 from twisted_mail_kit.imap.wire import responses
 from twisted_mail_kit.imap.wire.commands import STAR, Ranges
-from twisted_mail_kit.imap.wire.sequence import spans
+from twisted_mail_kit.imap.wire.sequence import resolve
 from twisted_mail_kit.mail.flags import SYSTEM_FLAGS
+
+_PIECE = 1000
+"""Messages that are told of at once."""
 
 
 class BadNumbers(ValueError):
@@ -41,9 +45,9 @@ class View:
         self.is_read_only = read_only
         self.max_uid = 0
         """The greatest UID that the client was told of; what is greater came later."""
-        self.ghosts: list[int] | None = None
-        """UIDs, ascending."""
-        self.pending: set[int] | None = None
+        self.ghosts: UidSet | None = None
+        """Messages that are gone, and that the client still counts."""
+        self.pending: UidSet | None = None
         """UIDs with other flags than the client was told."""
         self.position = model.log_start + len(model.log)
         self.recent: list[tuple[int, int]] = []
@@ -68,55 +72,70 @@ class View:
     def number(self, uid: int) -> int:
         """The sequence number of a UID that the client was told of."""
         self.catch_up()
-        before = bisect_left(self.model.uids, uid) + 1
-        return before + bisect_left(self.ghosts, uid) if self.ghosts else before
+        return self._number(uid)
 
     def numbers(self, uids: Sequence[int]) -> Sequence[int]:
         """The sequence numbers of ascending UIDs."""
         if not uids:
             return uids
         first = self.number(uids[0])
-        if self.number(uids[-1]) - first == len(uids) - 1:
+        if self._number(uids[-1]) - first == len(uids) - 1:
             return range(first, first + len(uids))
-        return [self.number(uid) for uid in uids]
+        return list(map(self._number, uids))
 
-    def told_uids(self) -> Sequence[int]:
-        """All UIDs that the client counts, ascending, gone ones too."""
-        told = self._told()
-        uids = self.model.uids
-        if not self.ghosts:
-            return uids if told == len(uids) else uids[:told]
-        return array("I", sorted([*uids[:told], *self.ghosts]))
-
-    def resolve(self, ranges: Ranges, by_uid: bool) -> tuple[list[int], bool]:
+    def resolve(self, ranges: Ranges, by_uid: bool) -> tuple[Sequence[int], bool]:
         """The UIDs of a sequence set that are still there, ascending; and whether some were gone.
 
         Raises BadNumbers for a sequence number that the client's mailbox does not have. UIDs that do not exist are
         left out, as RFC 3501 6.4.8 says, and that is nothing to tell.
         """
-        self.catch_up()
-        if by_uid:
-            uids = self.told_uids()
-            if self.ghosts:  # they do not exist any more: passed over, but `*` is still the greatest that was told
-                ghosts = set(self.ghosts)
-                return [
-                    uid for start, stop in spans(ranges, uids) for uid in uids[start:stop] if uid not in ghosts
-                ], False
-            return [uid for start, stop in spans(ranges, uids) for uid in uids[start:stop]], False
+        spans, some_gone = self.resolve_spans(ranges, by_uid)
+        uids = self.model.uids
+        found = array("I")
+        for start, stop in spans:
+            found.extend(uids[start:stop])
+        return found, some_gone
+
+    def resolve_spans(self, ranges: Ranges, by_uid: bool) -> tuple[list[tuple[int, int]], bool]:
+        """The same as places in the model's columns, (start, stop), ascending: true until the model changes."""
         exists = self.exists
+        uids, told, ghosts = self.model.uids, self._told(), self.ghosts
+        found = []
+        if by_uid:
+            # UIDs that are gone are passed over, but `*` is still the greatest that was told.
+            greatest = max(uids[told - 1] if told else 0, ghosts.last(1)[0] if ghosts else 0)
+            for low, high in resolve(ranges, greatest) if greatest else ():
+                start, stop = bisect_left(uids, low, 0, told), bisect_right(uids, high, 0, told)
+                if start < stop:
+                    found.append((start, stop))
+            return found, False
         for low, high in ranges:
             # `n:*` always means something, unless there is no message at all; then it means nothing.
             if STAR not in (low, high) and max(low, high) > exists:
                 raise BadNumbers(f"there are {exists} messages")
         if not exists:
             return [], False
-        uids = self.told_uids()
-        found = [uid for start, stop in spans(ranges, range(1, exists + 1)) for uid in uids[start:stop]]
-        if not self.ghosts:
-            return found, False
-        ghosts = set(self.ghosts)
-        there = [uid for uid in found if uid not in ghosts]
-        return there, len(there) < len(found)
+        there = wanted = 0
+        for low, high in resolve(ranges, exists):
+            low, high = max(low, 1), min(high, exists)
+            if low > high:
+                continue
+            start, stop = (low - 1, high) if not ghosts else (self._place(low, told), self._place(high + 1, told))
+            wanted += high - low + 1
+            there += stop - start
+            if start < stop:
+                found.append((start, stop))
+        return found, there < wanted
+
+    def _number(self, uid: int) -> int:
+        before = bisect_left(self.model.uids, uid) + 1
+        return before + self.ghosts.rank(uid) if self.ghosts else before
+
+    def _place(self, number: int, told: int) -> int:
+        """The first place, of those that were told, whose message has that number or a greater one."""
+        uids, ghosts = self.model.uids, self.ghosts
+        assert ghosts is not None
+        return bisect_left(range(told), number, key=lambda at: at + 1 + ghosts.rank(uids[at]))
 
     def _told(self) -> int:
         uids = self.model.uids
@@ -125,7 +144,7 @@ class View:
     # --- flags -----------------------------------------------------------------------------------------------------
 
     def flag_texts(self, places: Iterable[int]) -> list[bytes]:
-        r"""``(\Seen)`` for each of these places in the model's arrays."""
+        r"""``(\Seen)`` for each of these places in the model's columns."""
         model = self.model
         ids, texts = model.flag_ids, model.flag_texts
         if not self.recent:
@@ -145,8 +164,9 @@ class View:
         r"""How many messages that the client counts are ``\Recent``."""
         count = 0
         for low, high in self.recent:
-            for uids in (self.model.uids, self.ghosts or ()):
-                count += bisect_right(uids, high) - bisect_left(uids, low)
+            count += bisect_right(self.model.uids, high) - bisect_left(self.model.uids, low)
+            if self.ghosts:
+                count += self.ghosts.rank(high + 1) - self.ghosts.rank(low)
         return count
 
     def forget_pending(self, uids: Iterable[int]) -> None:
@@ -178,26 +198,20 @@ class View:
         end = model.log_start + len(model.log)
         if self.position == end:
             return
-        max_uid = self.max_uid
         news = model.log[self.position - model.log_start :]
         self.position = end
-        gone: list[int] = []
-        for entry in news:
-            if -max_uid <= entry < 0:
-                gone.append(-entry)
-            elif 0 < entry <= max_uid:
+        for changed, gone in news:
+            changed, gone = changed.up_to(self.max_uid), gone.up_to(self.max_uid)
+            if changed:
                 if self.pending is None:
-                    self.pending = set()
-                self.pending.add(entry)
-        if gone:
-            if self.ghosts is None:
-                self.ghosts = []
-            if len(gone) == 1:
-                insort(self.ghosts, gone[0])
-            else:
-                self.ghosts = sorted([*self.ghosts, *gone])
-            if self.pending:
-                self.pending.difference_update(gone)
+                    self.pending = UidSet()
+                self.pending.update(changed)
+            if gone:
+                if self.ghosts is None:
+                    self.ghosts = UidSet()
+                self.ghosts.update(gone)
+                if self.pending:
+                    self.pending.difference_update(gone)
         model.trim()
 
     def has_news(self) -> bool:
@@ -211,14 +225,16 @@ class View:
             or self.keywords_told < len(self.model.keywords)
         )
 
-    def tell(self, may_expunge: bool, with_modseq: bool) -> list[bytes]:
-        """Untagged responses that bring the client up to the model, as far as may be told now."""
+    def tell(self, may_expunge: bool, with_modseq: bool) -> Iterator[list[bytes]]:
+        """Untagged responses that bring the client up to the model, as far as may be told now; in pieces, between
+        which the model may change."""
         if not self.has_news():
-            return []
+            return
+        while self.ghosts and may_expunge:
+            yield self._tell_ghosts(self.ghosts)
+            self.catch_up()
+        self.ghosts = self.ghosts or None
         lines: list[bytes] = []
-        if self.ghosts and may_expunge:
-            lines += self._tell_ghosts(self.ghosts)
-            self.ghosts = None
         uids = self.model.uids
         if uids and uids[-1] > self.max_uid:
             recent = self.recent_count()
@@ -227,34 +243,40 @@ class View:
             if self.recent_count() != recent:
                 lines.append(responses.recent(self.recent_count()))
         lines += self.new_keywords()
-        if self.pending:
-            lines += self.fetch_flags(sorted(self.pending), with_modseq)
-            self.pending = None
-        return lines
+        if lines:
+            yield lines
+        while self.pending:
+            some = self.pending.first(_PIECE)
+            if len(some) < _PIECE:
+                self.pending = None
+            else:
+                self.pending.difference_update(some)
+            yield self.new_keywords() + self.fetch_flags(some, with_modseq)
+        self.pending = None
 
     def fetch_flags(
         self, uids: Sequence[int], with_modseq: bool, with_uid: bool = True, with_flags: bool = True
     ) -> list[bytes]:
         """FETCH responses with what flags these messages have; those that are gone are left out."""
+        self.catch_up()
         model = self.model
-        present = [(uid, at) for uid in uids if (at := model.index(uid)) >= 0]
-        texts = self.flag_texts([at for _, at in present])
-        lines = []
-        for (uid, at), text in zip(present, texts, strict=True):
-            items = [b"UID %d" % uid] if with_uid else []
-            if with_flags:
-                items.append(b"FLAGS " + text)
-            if with_modseq:
-                items.append(b"MODSEQ (%d)" % model.modseqs[at])
-            lines.append(b"* %d FETCH (%b)\r\n" % (self.number(uid), b" ".join(items)))
-        return lines
+        places = model.places(list(uids))
+        present = [model.uids[at] for at in places]
+        items: list[tuple[bytes, Iterable[object]]] = []
+        if with_uid:
+            items.append((b"UID %d", present))
+        if with_flags:
+            items.append((b"FLAGS %b", self.flag_texts(places)))
+        if with_modseq:
+            items.append((b"MODSEQ (%d)", [model.modseqs[at] for at in places]))
+        line = b"* %d FETCH (" + b" ".join(item for item, _ in items) + b")\r\n"
+        return [line % values for values in zip(self.numbers(present), *(column for _, column in items), strict=True)]
 
-    def _tell_ghosts(self, ghosts: list[int]) -> list[bytes]:
-        # Descending, each number is right whatever was told before it.
-        lines = []
-        uids = self.model.uids
-        for before in range(len(ghosts) - 1, -1, -1):
-            lines.append(responses.expunge(bisect_left(uids, ghosts[before]) + before + 1))
+    def _tell_ghosts(self, ghosts: UidSet) -> list[bytes]:
+        # Descending, each number is right whatever was told before it. No longer counted when they are told.
+        some = ghosts.last(_PIECE)
+        lines = [responses.expunge(self._number(uid)) for uid in reversed(some)]
+        ghosts.difference_update(some)
         return lines
 
     def _take_in(self) -> None:

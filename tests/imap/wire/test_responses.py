@@ -131,8 +131,11 @@ def test_response_codes() -> None:
     assert responses.appenduid(38505, [3955]) == b"APPENDUID 38505 3955"
     assert responses.appenduid(38505, [1, 2, 3]) == b"APPENDUID 38505 1:3"
     pairs = [(304, 3956), (319, 3957), (320, 3958)]
-    assert responses.copyuid(38505, pairs) == b"COPYUID 38505 304,319:320 3956:3958"
-    assert responses.copyuid(38505, []) == b""
+    sets = responses.copied_sets
+    assert responses.copyuid(38505, sets(pairs)) == b"COPYUID 38505 304,319:320 3956:3958"
+    pieces = map(sets, (pairs[:1], [], pairs[1:]))
+    assert responses.copyuid(38505, *pieces) == b"COPYUID 38505 304,319:320 3956,3957:3958"
+    assert responses.copyuid(38505, sets([])) == responses.copyuid(38505) == b""
     assert responses.modified([7, 9]) == b"MODIFIED 7,9"
     assert responses.permanent_flags(["\\Seen", "x"], more=True) == b"PERMANENTFLAGS (\\Seen x \\*)"
     assert responses.permanent_flags(["\\Seen"], more=False) == b"PERMANENTFLAGS (\\Seen)"
@@ -162,10 +165,10 @@ def test_untagged_responses() -> None:
     assert responses.status_line(("INBOX",), [("MESSAGES", 3), ("UNSEEN", 0)]) == (
         b"* STATUS INBOX (MESSAGES 3 UNSEEN 0)\r\n"
     )
-    assert responses.search_line([]) == b"* SEARCH\r\n"
-    assert responses.search_line([], 9) == b"* SEARCH\r\n"
-    assert responses.search_line([2, 30]) == b"* SEARCH 2 30\r\n"
-    assert responses.search_line([2], 9) == b"* SEARCH 2 (MODSEQ 9)\r\n"
+    assert responses.search_numbers([]) == b""
+    assert responses.search_numbers([2, 30]) == b" 2 30"
+    assert responses.search_end(0) == b"\r\n"
+    assert responses.search_end(9) == b" (MODSEQ 9)\r\n"
     assert responses.id_line(None) == b"* ID NIL\r\n"
     assert responses.id_line([(b"name", b"x"), (b"os", None)]) == b'* ID ("name" "x" "os" NIL)\r\n'
 
@@ -231,5 +234,5 @@ def test_rows_are_quick() -> None:
         )
     assert time.process_time() - began < 0.3
     began = time.process_time()
-    responses.search_line(range(1, 100_001))
+    responses.search_numbers(range(1, 100_001))
     assert time.process_time() - began < 0.3

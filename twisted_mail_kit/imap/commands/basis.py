@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from twisted_mail_kit.errors import LimitReached
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 NOT_AUTHENTICATED: Final = 0
 AUTHENTICATED: Final = 1
 SELECTED: Final = 2
+
+AT_ONCE = 2000
+"""Messages of one transaction. A command that changes more makes several, so that whoever delivers to other accounts
+does not wait for a million messages: RFC 3501 and RFC 6851 ask for no more than each message changed or not."""
 
 
 class Completed(NamedTuple):
@@ -56,9 +60,21 @@ def check_keywords(home: OpenAccount, flags: Iterable[str]) -> None:
         raise LimitReached("keywords")
 
 
-def resolve(view: View, messages: Ranges, by_uid: bool) -> tuple[list[int], bool]:
+def resolve(view: View, messages: Ranges, by_uid: bool) -> tuple[Sequence[int], bool]:
     """`View.resolve`; BAD for a sequence number that is not there."""
     try:
         return view.resolve(messages, by_uid)
     except BadNumbers:
-        raise Mistake("There is no message of such a number") from None
+        raise _no_such_number() from None
+
+
+def resolve_spans(view: View, messages: Ranges, by_uid: bool) -> list[tuple[int, int]]:
+    """`View.resolve_spans`, whether some were gone or not; BAD for a sequence number that is not there."""
+    try:
+        return view.resolve_spans(messages, by_uid)[0]
+    except BadNumbers:
+        raise _no_such_number() from None
+
+
+def _no_such_number() -> Mistake:
+    return Mistake("There is no message of such a number")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from twisted_mail_kit.errors import MailboxNotFound
-from twisted_mail_kit.imap.commands.basis import Completed
+from twisted_mail_kit.imap.commands.basis import AT_ONCE, Completed
+from twisted_mail_kit.imap.packed import SLICE
 from twisted_mail_kit.imap.view import View
 from twisted_mail_kit.imap.wire import commands
 from twisted_mail_kit.interfaces import Remove
@@ -36,19 +39,26 @@ async def expunge(session: IMAPSession, command: commands.Expunge) -> Completed:
     view = session.writable
     uids = None
     if command.uids is not None:
-        uids = set(view.resolve(command.uids, by_uid=True)[0])
+        uids = view.resolve(command.uids, by_uid=True)[0]
     await _remove_deleted(session, view, uids)
     return Completed("EXPUNGE completed")
 
 
-async def _remove_deleted(session: IMAPSession, view: View, among: set[int] | None) -> None:
+async def _remove_deleted(session: IMAPSession, view: View, among: Sequence[int] | None) -> None:
     model = view.model
     await model.refresh()
-    deleted = {number for number, flags in enumerate(model.flag_sets) if "\\Deleted" in flags}
-    uids = [
-        uid
-        for uid, number in zip(model.uids, model.flag_ids, strict=True)
-        if number in deleted and (among is None or uid in among)
-    ]
-    if uids:
-        await session.account.apply([Remove(model.mailbox.id, uids)])
+    marks = {number for number, flags in enumerate(model.flag_sets) if "\\Deleted" in flags}
+    if not marks:
+        return
+    if among is None:
+        among = model.uids[:]
+    deleted = array("I")
+    for start in range(0, len(among), SLICE):
+        places = model.places(list(among[start : start + SLICE]))
+        if isinstance(places, range):  # as most often: one look at all of them
+            numbers = model.flag_ids[places.start : places.stop]
+            places = [] if marks.isdisjoint(numbers) else places
+        deleted.extend([model.uids[at] for at in places if model.flag_ids[at] in marks])
+        await session.breathe()
+    for start in range(0, len(deleted), AT_ONCE):
+        await session.account.apply([Remove(model.mailbox.id, deleted[start : start + AT_ONCE])])

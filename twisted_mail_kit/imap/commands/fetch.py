@@ -2,24 +2,27 @@ r"""FETCH (RFC 3501 6.4.5, RFC 7162 3.1.4): what is known about messages, and th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred
 
 from twisted_mail_kit.errors import BlobNotFound, MessageNotFound
 from twisted_mail_kit.imap.commands.basis import Completed, resolve
-from twisted_mail_kit.imap.items import Plan
-from twisted_mail_kit.imap.sections import SectionReader
+from twisted_mail_kit.imap.items import Plan, plan_of
+from twisted_mail_kit.imap.pages import WHOLE, next_page
+from twisted_mail_kit.imap.sections import SectionReader, written
 from twisted_mail_kit.imap.view import View
 from twisted_mail_kit.imap.wire import commands
-from twisted_mail_kit.interfaces import Applied, Message, SetFlags
+from twisted_mail_kit.interfaces import Applied, IReadMany, Message, SetFlags
+from twisted_mail_kit.mail.summary import Summary
 
 if TYPE_CHECKING:
     from twisted_mail_kit.imap.session import IMAPSession
 
 _PACKED_PAGE = 2000
-_ROW_PAGE = 500
-_SECTION_PAGE = 100
+_LINES = 256
+"""Lines that are written before it is looked whether the client reads them."""
 
 
 async def fetch(session: IMAPSession, command: commands.Fetch) -> Completed:
@@ -29,16 +32,16 @@ async def fetch(session: IMAPSession, command: commands.Fetch) -> Completed:
     NO [EXPUNGEISSUED] (RFC 2180 4.1.3).
     """
     view = session.view
-    plan = Plan(command)
+    plan = plan_of(command)
     if plan.shows_modseq:
         session.is_condstore = True
     uids, some_gone = resolve(view, command.messages, command.by_uid)
-    if command.changed_since is not None:
-        model, since = view.model, command.changed_since
-        uids = [uid for uid in uids if model.modseqs[model.index(uid)] > since]
-    size = _SECTION_PAGE if plan.sections else _ROW_PAGE if plan.needs_rows else _PACKED_PAGE
-    for start in range(0, len(uids), size):
-        page = uids[start : start + size]
+    start = 0
+    while start < len(uids):
+        page = _page(view, uids, start, plan)
+        start += len(page)
+        if command.changed_since is not None:
+            page = _changed(view, page, command.changed_since)
         marking = await _mark_seen(session, view, page, plan)
         try:
             sent = await _send(session, view, page, plan)
@@ -52,36 +55,77 @@ async def fetch(session: IMAPSession, command: commands.Fetch) -> Completed:
     return Completed("FETCH completed")
 
 
-async def _send(session: IMAPSession, view: View, page: list[int], plan: Plan) -> int:
-    rows: dict[int, Message] = {}
-    if plan.needs_rows:
-        for row in await session.account.messages(view.model.mailbox.id, page, limit=len(page)):
-            rows[row.uid] = row
-        page = [uid for uid in page if uid in rows]
-        await plan.prepare(session.server, session.account, rows.values())
+def _page(view: View, uids: Sequence[int], start: int, plan: Plan) -> list[int]:
+    if plan.needs_store:
+        return next_page(view.model, uids, start, bool(plan.sections))
+    return list(uids[start : start + _PACKED_PAGE])
+
+
+def _changed(view: View, page: list[int], since: int) -> list[int]:
+    """Those that have changed since then, and those that are gone."""
+    model = view.model
+    places = model.places(page)
+    kept = [model.uids[at] for at in places if model.modseqs[at] > since]
+    return kept if len(places) == len(page) else sorted({*kept, *(uid for uid in page if model.index(uid) < 0)})
+
+
+async def _send(session: IMAPSession, view: View, uids: list[int], plan: Plan) -> int:
+    account, mailbox_id = session.account, view.model.mailbox.id
+    page = await plan.read(session.server, account, mailbox_id, uids, session.breathe)
+    bodies: dict[int, bytes] = {}
+    if plan.sections and IReadMany.providedBy(account):
+        # Hot path: one question for all small messages of a page, and as few reads as they lie apart.
+        model = view.model
+        small = [model.uids[at] for at in model.places(page.uids) if model.sizes[at] <= WHOLE]
+        bodies = dict(await cast(Any, account).bodies(mailbox_id, small)) if small else bodies
     # From here to the end of the loop over lines nothing waits: numbers and flags are of one moment.
-    heads, page = plan.heads(view, page, rows)
+    heads, uids = plan.heads(view, page)
     if plan.shows_flags:
         session.say(view.new_keywords())
-        view.forget_pending(page)
+        view.forget_pending(uids)
     if not plan.sections:
-        session.outflow.write(b"".join(heads))
-        return len(page)
+        for start in range(0, len(heads), _LINES):
+            session.outflow.write(b"".join(heads[start : start + _LINES]))
+            if session.outflow.is_full():
+                await session.breathe()
+        return len(uids)
+    if plan.whole and len(bodies) == len(uids) == len(page.uids):
+        # Hot path: all bodies of a mailbox. Each octet is copied once more, on its way to the transport.
+        go_on = plan.whole
+        pieces: list[bytes] = []
+        for head, body in zip(heads, bodies.values(), strict=True):
+            pieces += (head, go_on % len(body), body, b")\r\n")
+        session.outflow.write(b"".join(pieces))
+        return len(uids)
+    summaries = dict(zip(page.uids, page.summaries, strict=True)) if plan.locates else {}
     sent = 0
-    for uid, head in zip(page, heads, strict=True):
-        reader = SectionReader(session, rows[uid])
-        try:
-            await reader.send(head, plan.sections)
+    for uid, head in zip(uids, heads, strict=True):
+        octets = bodies.get(uid)
+        summary = Summary(summaries[uid]) if plan.locates else None
+        if octets is not None and (summary is None or summary.is_current):
+            session.outflow.write(written(head, plan.sections, octets, summary))
             sent += 1
-        except Exception as problem:
-            if reader.has_begun:
-                # A literal was promised that cannot be kept: the stream makes no sense any more.
-                session.abort()
-                raise
-            if not isinstance(problem, BlobNotFound):
-                raise
-        await session.breathe()
+        else:
+            row = page.rows.get(uid) or next(iter(await account.messages(mailbox_id, [uid])), None)
+            sent += row is not None and await _send_slowly(session, row, head, plan)
     return sent
+
+
+async def _send_slowly(session: IMAPSession, row: Message, head: bytes, plan: Plan) -> bool:
+    """A message that is large, or lies somewhere else; whether it is there."""
+    reader = SectionReader(session, row)
+    try:
+        await reader.send(head, plan.sections)
+    except Exception as problem:
+        if reader.has_begun:
+            # A literal was promised that cannot be kept: the stream makes no sense any more.
+            session.abort()
+            raise
+        if not isinstance(problem, BlobNotFound):
+            raise
+        return False
+    await session.breathe()
+    return True
 
 
 async def _mark_seen(session: IMAPSession, view: View, page: list[int], plan: Plan) -> Deferred[Applied] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_mail_kit.imap.commands.basis import Completed
+from twisted_mail_kit.errors import ConnectionEnded
 from twisted_mail_kit.imap.outcomes import refusal_of
 from twisted_mail_kit.imap.wire import commands, responses
 from twisted_mail_kit.imap.wire.events import BadCommand
@@ -14,10 +14,15 @@ if TYPE_CHECKING:
     from twisted_mail_kit.imap.session import IMAPSession
 
 
-async def idle(session: IMAPSession, command: commands.Idle) -> Completed:
-    """Until DONE. Without a mailbox there is nothing to tell, but one may wait all the same."""
-    view = session.selected
+async def idle(session: IMAPSession, command: commands.Idle) -> None:
+    """It begins. Without a mailbox there is nothing to tell, but one may wait all the same."""
     session.outflow.write(responses.continuation("Idling"))
+    session.idle = command
+
+
+async def idling(session: IMAPSession, command: commands.Idle) -> None:
+    """Until DONE."""
+    view = session.selected
     if view is not None:
         view.model.begin_idle(session.inbox, view)
     try:
@@ -33,7 +38,13 @@ async def idle(session: IMAPSession, command: commands.Idle) -> Completed:
                 raise refusal_of(event)
             else:
                 break
+        line = responses.ok(command.tag, "IDLE completed")
+    except ConnectionEnded:
+        raise
+    except Exception as problem:
+        line = session.refuse(command, problem)
     finally:
+        session.idle = None
         if view is not None:
             view.model.end_idle(session.inbox)
-    return Completed("IDLE completed")
+    await session.complete(command, line)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from twisted_mail_kit.imap.commands.basis import Completed
 from twisted_mail_kit.imap.matching import Matching
+from twisted_mail_kit.imap.packed import SLICE
 from twisted_mail_kit.imap.wire import commands, responses
 from twisted_mail_kit.imap.wire.commands import And, ModSeq, Not, Or, SearchKey
 
@@ -19,14 +20,18 @@ async def search(session: IMAPSession, command: commands.Search) -> Completed:
     if asks_modseq:
         session.is_condstore = True
     uids = await Matching(session).run(command.program)
-    view = session.view
-    view.catch_up()
-    modseq = None
-    if asks_modseq:
-        places = [at for uid in uids if (at := view.model.index(uid)) >= 0]
-        modseq = max((view.model.modseqs[at] for at in places), default=None)
-    numbers = uids if command.by_uid else view.numbers(uids)
-    session.outflow.write(responses.search_line(numbers, modseq))
+    model = session.view.model
+    # RFC 3501 7.2.5: one line. It goes out in pieces; nobody else writes to this client meanwhile.
+    session.outflow.write(b"* SEARCH")
+    modseq = 0
+    for start in range(0, len(uids), SLICE):
+        page = list(uids[start : start + SLICE])
+        if asks_modseq:
+            modseq = max(modseq, max((model.modseqs[at] for at in model.places(page)), default=0))
+        numbers = page if command.by_uid else session.view.numbers(page)
+        session.outflow.write(responses.search_numbers(numbers))
+        await session.breathe()
+    session.outflow.write(responses.search_end(modseq))
     return Completed("SEARCH completed")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from twisted_mail_kit.imap.commands.basis import Completed
+from twisted_mail_kit.imap.packed import SLICE
+from twisted_mail_kit.imap.view import View
 from twisted_mail_kit.imap.wire import commands, responses
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ async def select(session: IMAPSession, command: commands.Select) -> Completed:
     model = view.model
     session.say([responses.exists(view.exists), responses.recent(view.recent_count())])
     session.say(view.flags_lines())
-    unseen = _first_unseen(view.model.flag_sets, model.flag_ids)
+    unseen = await _first_unseen(session, view)
     if unseen:
-        session.outflow.write(responses.ok(None, "The first unseen message", b"UNSEEN %d" % unseen))
+        session.outflow.write(responses.ok(None, "The first unseen message", b"UNSEEN %d" % view.number(unseen)))
     session.say(
         [
             responses.ok(None, "UIDs are valid", b"UIDVALIDITY %d" % model.mailbox.uidvalidity),
@@ -41,6 +42,14 @@ async def select(session: IMAPSession, command: commands.Select) -> Completed:
     return Completed("SELECT completed", b"READ-WRITE")
 
 
-def _first_unseen(flag_sets: list[frozenset[str]], flag_ids: Iterable[int]) -> int:
-    unseen = {number for number, flags in enumerate(flag_sets) if "\\Seen" not in flags}
-    return next((at for at, number in enumerate(flag_ids, 1) if number in unseen), 0)
+async def _first_unseen(session: IMAPSession, view: View) -> int:
+    """Its UID, 0: there is none."""
+    model = view.model
+    for start in range(0, len(model.uids), SLICE):
+        unseen = {number for number, flags in enumerate(model.flag_sets) if "\\Seen" not in flags}
+        numbers = model.flag_ids[start : start + SLICE]
+        if not unseen.isdisjoint(numbers):
+            at = next(at for at, number in enumerate(numbers, start) if number in unseen)
+            return model.uids[at] if model.uids[at] <= view.max_uid else 0
+        await session.breathe()
+    return 0

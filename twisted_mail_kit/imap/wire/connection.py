@@ -72,6 +72,24 @@ class IMAPWire:
     (`WireLimits.command`) and what came after it in the same reads.
     """
 
+    __slots__ = (
+        "_buffer",
+        "_hearing",
+        "_is_append",
+        "_is_message_over",
+        "_is_silent",
+        "_line_size",
+        "_missing",
+        "_parts",
+        "_problem",
+        "_searched",
+        "_size",
+        "_tag",
+        "_waits",
+        "limits",
+        "utf8",
+    )
+
     def __init__(self, limits: WireLimits | None = None, utf8: bool = False) -> None:
         self.limits = limits or WireLimits()
         """May be replaced between two commands: less before login, for one."""

@@ -6,6 +6,7 @@ import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from twisted_mail_kit.imap.wire.commands import (
@@ -21,6 +22,7 @@ from twisted_mail_kit.imap.wire.commands import (
     Enable,
     Expunge,
     Fetch,
+    FetchItem,
     Id,
     Idle,
     Login,
@@ -45,6 +47,8 @@ from twisted_mail_kit.mail.dates import parse_internal_date
 from twisted_mail_kit.mail.flags import role_of_use, use_of_role
 
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+_LONGEST_KNOWN = 256
 
 Grammar = Callable[[Reader, bytes], Command]
 """Reads what follows a command's name, not to the end of the line yet; is given the tag."""
@@ -245,7 +249,7 @@ def _fetch(by_uid: bool) -> Grammar:
         reader.space()
         messages = reader.sequence_set()
         reader.space()
-        items = read_fetch_items(reader)
+        items = _known_items(reader) or read_fetch_items(reader)
         changed_since = None
         if reader.take(b" "):
             changed_since = _modifier(reader, "CHANGEDSINCE")
@@ -256,6 +260,27 @@ def _fetch(by_uid: bool) -> Grammar:
         return Fetch(tag, by_uid, messages, items, changed_since)
 
     return read
+
+
+def _known_items(reader: Reader) -> tuple[FetchItem, ...]:
+    """What the command ends with, where it was read before: clients ask for the same things again and again."""
+    rest = reader.octets[reader.position :]
+    if len(rest) > _LONGEST_KNOWN or b"(CHANGEDSINCE" in rest.upper():
+        return ()
+    try:
+        items = _items(rest, reader.limits, reader.utf8)
+    except Bad:
+        return ()
+    reader.position = len(reader.octets)
+    return items
+
+
+@lru_cache(maxsize=256)
+def _items(octets: bytes, limits: WireLimits, utf8: bool) -> tuple[FetchItem, ...]:
+    reader = Reader(octets, limits, utf8)
+    items = read_fetch_items(reader)
+    reader.end()
+    return items
 
 
 def _store(by_uid: bool) -> Grammar:

@@ -115,12 +115,16 @@ def appenduid(uidvalidity: int, uids: Sequence[int]) -> bytes:
     return b"APPENDUID %d %b" % (uidvalidity, format_set(uids))
 
 
-def copyuid(uidvalidity: int, pairs: Sequence[tuple[int, int]]) -> bytes:
-    """``COPYUID 38505 304,319:320 3956:3958``; b"" where nothing was copied (RFC 4315)."""
-    if not pairs:
-        return b""
-    there, here = zip(*pairs, strict=True)
-    return b"COPYUID %d %b %b" % (uidvalidity, format_set(there), format_set(here))
+def copyuid(uidvalidity: int, *pieces: tuple[bytes, bytes]) -> bytes:
+    """``COPYUID 38505 304,319:320 3956:3958``, of pieces that `copied_sets` has made; b"" where nothing was copied
+    (RFC 4315)."""
+    there, here = [[piece[at] for piece in pieces if piece[at]] for at in (0, 1)]
+    return b"COPYUID %d %b %b" % (uidvalidity, b",".join(there), b",".join(here)) if there else b""
+
+
+def copied_sets(pairs: Sequence[tuple[int, int]]) -> tuple[bytes, bytes]:
+    """``304,319:320`` and ``3956:3958``: what was copied, and what it is there."""
+    return format_set(uid for uid, _ in pairs), format_set(uid for _, uid in pairs)
 
 
 def modified(numbers: Sequence[int]) -> bytes:
@@ -195,14 +199,14 @@ def status_line(path: Path, items: Iterable[tuple[str, int]], utf8: bool = False
     return b"* STATUS %b (%b)\r\n" % (mailbox(path, utf8), listed)
 
 
-def search_line(numbers: Sequence[int], modseq: int | None = None) -> bytes:
-    """``* SEARCH 2 3 (MODSEQ 9)``; RFC 7162 3.1.5: the modseq is left out where nothing was found."""
-    if not numbers:
-        return b"* SEARCH\r\n"
-    found = " ".join(map(str, numbers)).encode("ascii")
-    if modseq is None:
-        return b"* SEARCH %b\r\n" % found
-    return b"* SEARCH %b (MODSEQ %d)\r\n" % (found, modseq)
+def search_numbers(numbers: Sequence[int]) -> bytes:
+    """`` 2 3``: they follow ``* SEARCH``, in as many pieces as there are."""
+    return b"".join([b" %d" % number for number in numbers])
+
+
+def search_end(modseq: int) -> bytes:
+    """The end of a ``* SEARCH 2 3 (MODSEQ 9)``; RFC 7162 3.1.5: where nothing was found, 0, the modseq is left out."""
+    return b" (MODSEQ %d)\r\n" % modseq if modseq else b"\r\n"
 
 
 def id_line(fields: Iterable[tuple[bytes, bytes | None]] | None) -> bytes:
