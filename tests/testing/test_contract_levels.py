@@ -1,4 +1,4 @@
-"""The levels: chosen, marked, and each of streaming, processes and model able to fail."""
+"""The levels: chosen, marked, and each promise of streaming and processes able to fail."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from zope.interface import implementer
 
-from twisted_mail_kit.errors import MailError
-from twisted_mail_kit.interfaces import Applied, Changes, Findings, IMaintenance, Message, Operation
-from twisted_mail_kit.stores.memory import MemoryAccount, MemoryStore
+from twisted_mail_kit.errors import AccountNotFound, MailError
+from twisted_mail_kit.interfaces import Applied, Changes, Message, Operation
+from twisted_mail_kit.stores.memory import MemoryStore
 from twisted_mail_kit.stores.sqlite import SQLiteStore
 from twisted_mail_kit.stores.sqlite.account import SQLiteAccount
+from twisted_mail_kit.stores.sqlite.elsewhere import SQLiteReader
 from twisted_mail_kit.testing.contracts import LEVELS, MailStoreContract, mail_store_contract
 from twisted_mail_kit.testing.contracts.crowds import pause
 from twisted_mail_kit.testing.contracts.mail_store import promises
@@ -244,56 +244,39 @@ class NoHints(Levels):
         return store
 
 
-@breaks("test_a_store_does_as_the_reference_does_in_every_life")
-class FlagsOfAFewAtMost(MailStoreContract):
-    steps = 8
+class ReaderBroken(Levels):
+    factory = ""
 
-    def make_store(self, tmp_path: Path) -> MemoryStore:
-        class Store(MemoryStore):
-            async def open_account(self, name: str, create: bool = False) -> MemoryAccount:
-                account = await super().open_account(name, create)
-                account.__class__ = LosesAKeyword
-                return account
-
-        return Store()
+    def make_store(self, tmp_path: Path) -> SQLiteStore:
+        store = super().make_store(tmp_path)
+        _, arguments = store.read_elsewhere()
+        store.read_elsewhere = lambda: (f"{__name__}.{self.factory}", arguments)
+        return store
 
 
-class LosesAKeyword(MemoryAccount):
-    async def messages(
-        self, mailbox_id: str, uids: Sequence[int] | None = None, after: int = 0, limit: int = 1000
-    ) -> Sequence[Message]:
-        rows = await super().messages(mailbox_id, uids, after, limit)
-        return [row._replace(flags=row.flags - {"y"}) if {"x", "y"} <= row.flags else row for row in rows]
+@breaks("test_what_was_acknowledged_is_read_elsewhere", "==")
+class ReadsAsOfOnce(ReaderBroken):
+    factory = "Reader"
 
 
-@implementer(IMaintenance)
-class Kept(MemoryStore):
-    """Whose backup is its own accounts, and whose compaction eats what it finds."""
-
-    async def compact(self) -> Findings:
-        for account in self.accounts.values():
-            for blob_id in account.loose:
-                account.blobs[blob_id] = b""
-        return Findings({})
-
-    async def check(self) -> Findings:
-        return Findings({}, ["memory: it may be gone tomorrow: buy a disk"])
-
-    async def backup(self, directory: Path) -> Findings:
-        return Findings({})
+class Reader(SQLiteReader):
+    async def open_account(self, name: str, create: bool = False) -> SQLiteAccount:
+        account = await super().open_account(name)
+        account.__class__ = RemembersItsState.account
+        return account
 
 
-@breaks("test_compacting_takes_nothing_that_is_needed")
-@breaks("test_compacting_is_never_in_the_way_of_a_reader")
-@breaks("test_a_store_in_use_has_no_problems", "buy a disk")
-@breaks("test_a_backup_has_what_there_was")
-class LooksAfterItselfBadly(MailStoreContract):
-    def make_store(self, tmp_path: Path) -> Kept:
-        self.store = Kept()
-        return self.store
+@breaks("test_an_account_does_not_appear_by_being_read_elsewhere", "the reader is gone")
+class SaysItInOtherWords(ReaderBroken):
+    factory = "ReaderOfAll"
 
-    def restore(self, directory: Path) -> Kept:
-        return self.store
+
+class ReaderOfAll(SQLiteReader):
+    async def open_account(self, name: str, create: bool = False) -> SQLiteAccount:
+        try:
+            return await super().open_account(name)
+        except AccountNotFound as error:
+            raise KeyError(name) from error
 
 
 @pytest.mark.parametrize(("contract", "promise", "words"), BROKEN, ids=lambda value: getattr(value, "__name__", value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -263,6 +264,15 @@ class Remote(Levels):
     local_files = False
 
 
+class IgnoresLocks(Levels):
+    """Another process has the lock, and nobody asks for it."""
+
+    def hold_lock(self, tmp_path: Path) -> Any:
+        file = (tmp_path / "lock").open("w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return file
+
+
 class Mapped(Levels):
     """Writes past the shim."""
 
@@ -273,6 +283,11 @@ class Mapped(Levels):
             super().save()
             with (self.path / "state").open("r+b") as file, mmap.mmap(file.fileno(), 0) as octets:
                 octets[0] = octets[0]
+
+
+async def test_a_store_that_does_not_ask_for_the_lock_is_caught(tmp_path: Path) -> None:
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        await run(IgnoresLocks(), LOCK, tmp_path)
 
 
 @pytest.mark.parametrize(

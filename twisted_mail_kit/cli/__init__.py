@@ -19,6 +19,7 @@ _NOUNS = {
     "fsck": "Check the store, and repair it.",
     "plugin": "Plugins: what is installed, what they keep, a new one.",
     "restore": "Put a backup back.",
+    "status": "The running server, its processes and sessions.",
     "store": "Look after the store.",
     "user": "Who may log in.",
 }

@@ -13,7 +13,7 @@ import click
 from twisted_mail_kit.cli.common import configuration, run
 from twisted_mail_kit.cli.words import harmless
 from twisted_mail_kit.control.client import NotRunning, Piece, Told, call
-from twisted_mail_kit.control.place import SOCKET
+from twisted_mail_kit.control.place import LOCK, SOCKET, take_lock
 from twisted_mail_kit.errors import MailError
 
 Obj = tuple[str | None, str | None]
@@ -102,7 +102,15 @@ def ask_files(folder: Path, verb: str, on_piece: Piece | None, arguments: dict[s
         finally:
             await spool.close()
 
-    run(work)
+    try:
+        # Several commands may be at it together, but no repair; a server that is being started waits for them.
+        lock = take_lock(folder.parent / LOCK, is_shared=True)
+    except MailError as problem:
+        raise Trouble(str(problem)) from None
+    try:
+        run(work)
+    finally:
+        os.close(lock)
     return answers[0]
 
 

@@ -10,7 +10,7 @@ import click
 from twisted_mail_kit.cli.asking import Obj
 from twisted_mail_kit.cli.fsck import _store_folder
 from twisted_mail_kit.cli.store import Found, as_json, ask, tell
-from twisted_mail_kit.control.place import SOCKET, take_lock
+from twisted_mail_kit.control.place import LOCK, take_lock
 
 
 @click.command()
@@ -36,7 +36,7 @@ def _backup(state: Path, directory: Path) -> Found:
     from twisted_mail_kit.stores.sqlite.backup import backup
 
     store = _store_folder(state)
-    lock = take_lock(state / f"{SOCKET}.lock")
+    lock = take_lock(state / LOCK)
     try:
         make_place(state, directory)
         found = backup(store, directory / STORE)

@@ -13,10 +13,11 @@ import click
 from twisted_mail_kit.cli.asking import Obj, Trouble, become_owner, state_folder
 from twisted_mail_kit.cli.words import harmless
 from twisted_mail_kit.control.client import NotRunning, Told, call
-from twisted_mail_kit.control.place import SOCKET, take_lock
+from twisted_mail_kit.control.place import LOCK, SOCKET, take_lock
 from twisted_mail_kit.errors import ConfigurationError, MailError
 
 COULD_NOT = 2
+QUEUE = "queue"
 
 
 @click.command()
@@ -71,24 +72,48 @@ def _ask(state: Path) -> dict[str, Any]:
         click.echo("the server is not running: reading the store's files", err=True)
     except Told as told:
         raise MailError(f"{told.name}: {told}") from None
+    from twisted_mail_kit.control.store_verbs import plain, together
+    from twisted_mail_kit.queue.sqlite import fsck as queue
     from twisted_mail_kit.stores.sqlite.fsck import check
 
-    findings = check(_store_folder(state))
-    return {"counts": dict(findings.counts), "problems": list(findings.problems)}
+    folder = _folder(state)
+    findings = [check(folder)] if folder is not None else []
+    if queue.is_here(state / QUEUE):
+        findings.append(queue.check(state / QUEUE))
+    return plain(together(*findings))
 
 
 def _alone(state: Path, folder: Path | None) -> dict[str, Any]:
     """With the lock that a server takes at its start: none runs, and none can be started meanwhile."""
+    from twisted_mail_kit.control.store_verbs import plain, together
+    from twisted_mail_kit.queue.sqlite import fsck as queue
+    from twisted_mail_kit.queue.sqlite.repair import repair as repair_queue
+    from twisted_mail_kit.queue.sqlite.repair import salvage as salvage_queue
     from twisted_mail_kit.stores.sqlite.repair import repair
     from twisted_mail_kit.stores.sqlite.salvage import salvage
 
-    store = _store_folder(state, needs_index=folder is None)
-    lock = take_lock(state / f"{SOCKET}.lock")
+    store = _folder(state, needs_index=folder is None)
+    lock = take_lock(state / LOCK)
     try:
-        findings = salvage(store, folder) if folder else repair(store)
+        if folder:
+            found = [salvage(store, folder)] if store is not None else []
+            if (state / QUEUE).is_dir():
+                found.append(salvage_queue(state / QUEUE, folder / QUEUE))
+        else:
+            found = [repair(store)] if store is not None else []
+            if queue.is_here(state / QUEUE):
+                found.append(repair_queue(state / QUEUE))
     finally:
         os.close(lock)
-    return {"counts": dict(findings.counts), "problems": list(findings.problems)}
+    return plain(together(*found))
+
+
+def _folder(state: Path, needs_index: bool = True) -> Path | None:
+    """The store's; None where another plugin has the mail, and only the queue is here. Raises MailError."""
+    if (state / QUEUE).is_dir() and not (state / "store").exists():
+        become_owner((state / QUEUE).stat())
+        return None
+    return _store_folder(state, needs_index)
 
 
 def _store_folder(state: Path, needs_index: bool = True) -> Path:

@@ -13,7 +13,6 @@ from twisted_mail_kit.cli.words import harmless
 from twisted_mail_kit.errors import ConfigurationError
 
 _KINDS = ("store", "auth", "accounts", "check", "delivery", "spool")
-_NEW = ("store", "auth", "accounts", "check", "delivery")
 
 
 @click.group()
@@ -36,9 +35,14 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
         click.echo(json.dumps({"plugins": known, "broken": broken}, indent=1))
     else:
         for one in known:
-            click.echo(harmless(f"{one['kind']:9} {one['name']:16} {one['distribution'] or '?'} {one['version']}"))
+            click.echo(
+                harmless(
+                    f"{one['kind']:9} {one['name']:16} {one['distribution'] or '?'} {one['version']} {one['place']}"
+                )
+            )
             click.echo(harmless(f"{'':10}{one['description']}"))
-            click.echo(harmless(f"{'':10}{one['factory']}: {', '.join(one['abilities']) or 'abilities unknown'}"))
+            abilities = ", ".join(one["abilities"]) or f"abilities unknown: {one['unknown'] or 'it cannot be loaded'}"
+            click.echo(harmless(f"{'':10}{one['factory']}: {abilities}"))
             if one["problem"]:
                 click.echo(harmless(f"{'':10}cannot be loaded: {one['problem']}"))
         for dropin in broken:
@@ -47,7 +51,7 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
 
 
 @noun.command()
-@click.argument("kind", type=click.Choice(_NEW))
+@click.argument("kind", type=click.Choice(_KINDS))
 @click.argument("name")
 @click.option(
     "--directory",
@@ -56,12 +60,13 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
     default=Path(),
     help="Where its folder is made; without it here.",
 )
-def new(kind: str, name: str, directory: Path) -> None:
+@click.option("--blocking", is_flag=True, help="A store in plain code that blocks; the other kinds are so anyway.")
+def new(kind: str, name: str, directory: Path, blocking: bool) -> None:
     """Write a new plugin: a complete distribution, which works, and whose tests are green."""
     from twisted_mail_kit.cli.scaffold import package_of, write_distribution
 
     try:
-        folder = write_distribution(kind, name, directory)
+        folder = write_distribution(kind, name, directory, blocking)
     except ConfigurationError as problem:
         for line in problem.problems:
             click.echo(harmless(line), err=True)
@@ -77,20 +82,31 @@ def new(kind: str, name: str, directory: Path) -> None:
 @click.option("--kind", type=click.Choice(_KINDS), default="store", help="Without it: store.")
 @click.option("--levels", default="", help="Some of the contract's levels, with commas between; without it all.")
 @click.option("--option", "-o", "options", multiple=True, metavar="KEY=VALUE", help="One of the plugin's options.")
-@click.option("--speed/--no-speed", default=True, help="Measure it beside sqlite and memory.")
+@click.option(
+    "--contract",
+    default="",
+    metavar="MODULE:CLASS",
+    help="The contract that it is held to, file.py::Class too; general: the one that fits every plugin. Without it the"
+    " author's own in tests/ beside the package, where there is one, and no --option.",
+)
+@click.option("--speed/--no-speed", default=True, help="Measure it beside the bundled ones.")
+@click.option("--quick", is_flag=True, help="Small sizes, and few crashes.")
+@click.option(
+    "--patience", type=click.FloatRange(1), default=300.0, help="Seconds for one promise (300); some levels get more."
+)
 @click.option("--verbose", "-v", is_flag=True, help="The whole story of each failure.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def check(
-    name: str, kind: str, levels: str, options: tuple[str, ...], speed: bool, verbose: bool, as_json: bool
-) -> None:
+def check(name: str, kind: str, levels: str, options: tuple[str, ...], **how: Any) -> None:
     """Say what a plugin keeps of its promises, and what clients will get of it.
 
     Exit codes: 0 all that was looked at holds, 1 something does not, 2 it could not be checked.
     """
-    from twisted_mail_kit.cli.plugin_check import checked, told
+    from twisted_mail_kit.cli.plugin_check import Wanted, checked, told
 
+    verbose, as_json = how.pop("verbose"), how.pop("as_json")
+    chosen = tuple(one for one in levels.split(",") if one)
     try:
-        report: dict[str, Any] = checked(kind, name, tuple(one for one in levels.split(",") if one), options, speed)
+        report = checked(Wanted(kind=kind, name=name, levels=chosen, options=options, **how))
     except ConfigurationError as problem:
         for line in problem.problems:
             click.echo(harmless(line), err=True)

@@ -6,77 +6,78 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from attrs import frozen
+
+from twisted_mail_kit.cli.plugin_clients import clients_get
+from twisted_mail_kit.cli.plugin_contracts import (
+    CONTRACTS,
+    LEVELS,
+    Held,
+    beside,
+    check_levels,
+    general,
+    named,
+    needs_pytest,
+)
+from twisted_mail_kit.cli.plugin_run import Errand, Promise, run
 from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.plugin import find
 
-LOOK_SECONDS, PYTEST_SECONDS = 300, 3600
 
-# What clients notice of an ability that is there, and of one that is not.
-CLIENTS = {
-    "IChangeHints": ("IDLE hears of changes at once", "IDLE hears of changes within a second: the store is polled"),
-    "ISharedBlobs": ("a message to many is written once", "a message to many is written once for each of them"),
-    "IAccountList": ("accounts can be listed and removed", "accounts can be listed and removed only in the database"),
-    "IMaintenance": ("mailkit backup, store and fsck work", "no mailkit backup, store or fsck"),
-    "IReadElsewhere": ("workers read for themselves", "workers ask the owner for every row"),
-}
-CONTRACTS = {
-    "store": """
-from twisted_mail_kit.testing.contracts import MailStoreContract
+@frozen(kw_only=True)
+class Wanted:
+    """What is to be looked at, and how."""
 
-
-class TestPlugin(MailStoreContract):
-    persistent = {persistent}
-    levels = {levels}
-
-    def make_store(self, tmp_path):
-        return made("store", {name}, {options}, tmp_path, sys.modules["twisted.internet.reactor"])
-""",
-    "spool": """
-from twisted_mail_kit.testing.contracts.spool import SpoolContract
+    kind: str
+    name: str
+    levels: Sequence[str] = ()
+    """Without it all."""
+    options: Sequence[str] = ()
+    """The plugin's own, as ``KEY=VALUE``."""
+    contract: str = ""
+    """``module:Class`` or ``file.py::Class``; ``general``; empty: the author's own where it is found, else the general
+    one."""
+    speed: bool = True
+    quick: bool = False
+    patience: float = 300.0
+    """Seconds that one promise may take, and making the part and measuring it."""
 
 
-class TestPlugin(SpoolContract):
-    persistent = True
-
-    def make_spool(self, tmp_path):
-        return made("spool", {name}, {options}, tmp_path, sys.modules["twisted.internet.reactor"])
-""",
-}
-HEAD = "import sys\n\nfrom twisted_mail_kit.cli.plugin_look import made\n"
-LEVELS = ("core", "abilities", "streaming", "faults", "crash", "processes", "model")
-
-
-def checked(
-    kind: str, name: str, levels: Sequence[str] = (), options: Sequence[str] = (), speed: bool = True
-) -> dict[str, Any]:
+def checked(wanted: Wanted) -> dict[str, Any]:
     """The whole report. Raises ConfigurationError: it could not be checked."""
-    find(kind, name)
-    if unknown := set(levels) - set(LEVELS):
-        raise ConfigurationError(
-            [f"no such level: {', '.join(sorted(unknown))}; there are {', '.join(LEVELS)}"],
-        )
-    if kind in CONTRACTS and (find_spec("pytest") is None or find_spec("pytest_twisted") is None):
-        raise ConfigurationError(["the contract needs pytest and pytest-twisted: pip install 'twisted_mail_kit[test]'"])
-    seen = _looked_at(kind, name, options, speed)
-    promises: list[dict[str, str]] = []
-    if kind in CONTRACTS and not seen["problem"]:
-        words = {"name": name, "options": list(options), "persistent": seen["persistent"]}
-        text = CONTRACTS[kind].format(
-            levels=tuple(levels) or LEVELS, **{key: repr(value) for key, value in words.items()}
-        )
-        promises = _held(HEAD + text)
-    broken = [one for one in promises if one["outcome"] == "failed"]
+    plugin = find(wanted.kind, wanted.name)
+    check_levels(wanted.kind, wanted.levels)
+    needs_pytest()
+    seen = _looked_at(wanted)
+    promises: list[Promise] = []
+    whose = ""
+    if not seen["problem"] and "IMaildropStore" not in seen["abilities"]:
+        with TemporaryDirectory(prefix="mailkit-contract-") as folder:
+            held = _contract(wanted, plugin.factory, seen["persistent"], Path(folder))
+            whose = held.source
+            promises = run(
+                Errand(
+                    files=held.files,
+                    contract=CONTRACTS[wanted.kind][0],
+                    levels=wanted.levels,
+                    folder=held.folder,
+                    patience=wanted.patience,
+                    quick=wanted.quick,
+                )
+            )
+    looked = {one["level"] for one in promises}
     return {
-        "kind": kind,
-        "name": name,
-        "holds": not broken and not seen["problem"],
+        "kind": wanted.kind,
+        "name": wanted.name,
+        "holds": not seen["problem"] and all(one["outcome"] != "failed" for one in promises),
         **seen,
-        "clients": _clients(seen["abilities"]) if kind == "store" else [],
+        "contract": whose,
+        "not looked at": [one for one in LEVELS[wanted.kind] if promises and one not in looked],
+        "clients": clients_get(wanted.kind, seen, promises),
         "promises": promises,
     }
 
@@ -86,7 +87,10 @@ def told(report: dict[str, Any], verbose: bool = False) -> Iterator[str]:
     yield f"{report['kind']} {report['name']}: provides {', '.join(report['abilities']) or 'nothing'}"
     if report["problem"]:
         yield f"it does not fit its door: {report['problem']}"
-    for level in dict.fromkeys(one["level"] for one in report["promises"]):
+    if report["contract"]:
+        yield f"held to {report['contract']}:"
+    found = {one["level"] for one in report["promises"]}
+    for level in (*(one for one in LEVELS[report["kind"]] if one in found), *(found - set(LEVELS[report["kind"]]))):
         mine = [one for one in report["promises"] if one["level"] == level]
         counts = {word: sum(one["outcome"] == word for one in mine) for word in ("passed", "failed", "skipped")}
         yield f"{level}: {counts['passed']} hold, {counts['failed']} fail, {counts['skipped']} skipped"
@@ -95,54 +99,46 @@ def told(report: dict[str, Any], verbose: bool = False) -> Iterator[str]:
                 yield f"  fails: {one['name']}: {one['story'] if verbose else one['why']}"
         for why in dict.fromkeys(one["why"] for one in mine if one["outcome"] == "skipped"):
             yield f"  skipped: {why}"
+    if report["not looked at"]:
+        yield f"not looked at: {', '.join(report['not looked at'])}"
     if report["clients"]:
         yield "what clients get:"
         yield from (f"  {line}" for line in report["clients"])
-    if report["kind"] == "store" and not report["persistent"] and not report["problem"]:
-        yield "what is kept is gone when the store is closed"
-    if report["speed"]:
-        yield "how fast, a second (and times that of sqlite, of memory):"
-        mine = report["speed"][report["name"]]
-        for what, rate in mine.items():
-            beside = [f"{rate / report['speed'][other][what]:.2f}" for other in ("sqlite", "memory")]
-            yield f"  {what}: {rate:,.0f} ({', '.join(beside)})"
+    yield from _speed_told(report)
 
 
-def _clients(abilities: Sequence[str]) -> list[str]:
-    return [there if one in abilities else without for one, (there, without) in CLIENTS.items()]
+def _speed_told(report: dict[str, Any]) -> Iterator[str]:
+    if not report["speed"]:
+        return
+    others = [one for one in report["speed"] if one != report["name"]]
+    yield "how fast, a second" + (f" (and times that of {', of '.join(others)}):" if others else ":")
+    for what, rate in report["speed"][report["name"]].items():
+        beside = [f"{rate / report['speed'][other][what]:.2f}" for other in others]
+        yield f"  {what}: {rate:,.{0 if rate >= 100 else 1}f}" + (f" ({', '.join(beside)})" if beside else "")
 
 
-def _looked_at(kind: str, name: str, options: Sequence[str], speed: bool) -> dict[str, Any]:
+def _contract(wanted: Wanted, factory: str, persistent: bool, folder: Path) -> Held:
+    if wanted.contract and wanted.contract != "general":
+        return named(wanted.contract, folder)
+    own = None if wanted.contract or wanted.options else beside(wanted.kind, factory)
+    return own or general(wanted.kind, wanted.name, wanted.options, persistent, folder)
+
+
+def _looked_at(wanted: Wanted) -> dict[str, Any]:
+    kind, name = wanted.kind, wanted.name
     command = [sys.executable, "-m", "twisted_mail_kit.cli.plugin_look"]
-    command += ["speed" if speed else "no-speed", kind, name, *options]
+    command += ["speed" if wanted.speed else "no-speed", kind, name, *wanted.options]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LOOK_SECONDS, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=wanted.patience, check=False, stdin=subprocess.DEVNULL
+        )
     except subprocess.TimeoutExpired:
-        raise ConfigurationError([f"{kind} {name}: nothing came of it within {LOOK_SECONDS} seconds"]) from None
+        raise ConfigurationError(
+            [f"{kind} {name}: it could not be made and measured within {wanted.patience:.0f} seconds"]
+        ) from None
     try:
         seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         why = done.stderr.strip().splitlines()[-1:] or [f"its process ended with {done.returncode}"]
         raise ConfigurationError([f"{kind} {name}: {why[0]}"]) from None
     return seen
-
-
-def _held(text: str) -> list[dict[str, str]]:
-    """Run the contract; gives an entry for each promise."""
-    with TemporaryDirectory(prefix="mailkit-contract-") as folder:
-        (Path(folder) / "test_contract.py").write_text(text)
-        (Path(folder) / "pytest.ini").write_text("[pytest]\n")
-        options = ["-q", "-p", "no:cacheprovider", "-p", "twisted_mail_kit.cli.plugin_report"]
-        command = [sys.executable, "-m", "pytest", *options, f"--mailkit-report={folder}/report.json", folder]
-        try:
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, text=True, timeout=PYTEST_SECONDS, check=False
-            )
-            found: list[dict[str, str]] = json.loads((Path(folder) / "report.json").read_text())
-        except subprocess.TimeoutExpired:
-            raise ConfigurationError([f"the contract was not done within {PYTEST_SECONDS} seconds"]) from None
-        except (OSError, ValueError):
-            raise ConfigurationError([f"pytest could not run the contract: {done.stdout[-500:]}{done.stderr[-500:]}"])  # noqa: B904
-        if not found:
-            raise ConfigurationError([f"pytest has found no promise: {done.stdout[-500:]}{done.stderr[-500:]}"])
-        return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import click
 from twisted_mail_kit.cli.asking import Obj, Trouble, become_owner, state_folder
 from twisted_mail_kit.cli.common import run
 from twisted_mail_kit.cli.store import Found, as_json, tell
-from twisted_mail_kit.control.place import SOCKET, take_lock
-from twisted_mail_kit.errors import ConfigurationError, MailError
+from twisted_mail_kit.control.place import LOCK, SOCKET, take_lock
+from twisted_mail_kit.errors import ConfigurationError, MailError, Unavailable
+from twisted_mail_kit.mail.facts import Findings
 
 NEW = "restore.part"
 """Where everything is put together, in the state folder."""
@@ -27,17 +29,18 @@ NEW = "restore.part"
     type=click.Path(file_okay=False, path_type=Path),
     help="The state folder to make; else that of the configuration.",
 )
+@click.option("--partial", "is_partial", is_flag=True, help="Where the backup is damaged, restore the rest of it.")
 @as_json
 @click.pass_obj
-def noun(obj: Obj, directory: Path, target: Path | None, as_json: bool) -> None:
+def noun(obj: Obj, directory: Path, target: Path | None, is_partial: bool, as_json: bool) -> None:
     """Make the state folder what it was when the backup in DIRECTORY was made.
 
     Everything is checked first; a folder with mail in it, and a running server, are refused. Messages that wait in the
-    queue are held. Exit codes: 0 it was done, 1 it was not.
+    queue are held. Exit codes: 0 it was done, 1 it was not, or with --partial something was damaged, which is told.
     """
     try:
         state = (target or state_folder(obj)).absolute()
-        tell(_restore(directory.absolute(), state), as_json)
+        tell(_restore(directory.absolute(), state, is_partial), as_json)
     except ConfigurationError as problem:
         raise Trouble("\n".join(problem.problems)) from None
     except MailError as problem:
@@ -46,7 +49,7 @@ def noun(obj: Obj, directory: Path, target: Path | None, as_json: bool) -> None:
         raise Trouble(f"{problem.filename or directory}: {problem.strerror}") from None
 
 
-def _restore(directory: Path, state: Path) -> Found:
+def _restore(directory: Path, state: Path, is_partial: bool) -> Found:
     """Beside its place first, so that what is interrupted leaves nothing that could be taken for a state folder."""
     import twisted.internet.reactor
     import twisted.internet.task  # noqa: F401
@@ -60,20 +63,22 @@ def _restore(directory: Path, state: Path) -> Found:
         raise ConfigurationError([f"{directory}: this is no backup: it has no folder {STORE} in it"])
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     become_owner(state.stat())
-    lock = take_lock(state / f"{SOCKET}.lock")
+    lock = take_lock(state / LOCK)
     new = state / NEW
     try:
         # What a server that was ended leaves behind, and we, is nothing that could be lost.
-        there = {one.name for one in state.iterdir()} - {f"{SOCKET}.lock", SOCKET, "spool", NEW}
+        there = {one.name for one in state.iterdir()} - {LOCK, SOCKET, "spool", NEW}
         if there:
             raise ConfigurationError([f"{state}: is not empty, {min(there)} is in it: nothing was restored"])
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
-        found = restore(directory / STORE, new / STORE)
+        found = restore(directory / STORE, new / STORE, is_partial=is_partial)
+        problems = [line.replace(str(new), str(state)) for line in found.problems]
         counts = {**found.counts, "state files": put_back(directory / FILES, new, STORE)}
         counts["state files"] += put_back(directory / FILES / STORE, new / STORE)
         if (directory / QUEUE).is_dir():
             put_back(directory / QUEUE, new / QUEUE)
+            problems += [line.replace(str(new), str(state)) for line in _look_at(new / QUEUE, is_partial)]
             counts["queued recipients held"] = _hold(new / QUEUE)
         # The store comes last: a state folder with a store in it is whole.
         for one in sorted(new.iterdir(), key=lambda one: one.name == STORE):
@@ -82,7 +87,23 @@ def _restore(directory: Path, state: Path) -> Found:
     finally:
         shutil.rmtree(new, ignore_errors=True)
         os.close(lock)
-    return plain(found._replace(counts=counts))
+    return plain(Findings(counts, tuple(problems)))
+
+
+def _look_at(queue: Path, is_partial: bool) -> Sequence[str]:
+    """What is damaged in the queue of the backup. Raises Unavailable."""
+    from twisted_mail_kit.queue.sqlite.fsck import check
+    from twisted_mail_kit.queue.sqlite.repair import repair
+
+    if is_partial:
+        return repair(queue).problems
+    problems = check(queue).problems
+    if problems:
+        raise Unavailable(
+            f"the backup's queue is damaged, nothing was restored: {problems[0]}: or take an older one, or restore the"
+            " rest of it with --partial"
+        )
+    return ()
 
 
 def _hold(queue: Path) -> int:

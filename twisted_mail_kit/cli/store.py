@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from twisted_mail_kit.cli.common import run
 from twisted_mail_kit.cli.fsck import _store_folder
 from twisted_mail_kit.cli.words import harmless
 from twisted_mail_kit.control.client import NotRunning, Told, call
-from twisted_mail_kit.control.place import SOCKET
+from twisted_mail_kit.control.place import LOCK, SOCKET, take_lock
 from twisted_mail_kit.errors import ConfigurationError, MailError
 
 LONG = 600.0
@@ -106,5 +107,9 @@ def _compact(state: Path) -> Found:
         finally:
             await store.close()
 
-    run(work)
+    lock = take_lock(state / LOCK)  # none can be started meanwhile
+    try:
+        run(work)
+    finally:
+        os.close(lock)
     return answers[0]

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from twisted_mail_kit.errors import BlobNotFound, Unavailable
 from twisted_mail_kit.interfaces import IMailStore, Removal
+from twisted_mail_kit.stores.folders import make_folder
 from twisted_mail_kit.stores.ledger import Ledger
 from twisted_mail_kit.stores.ledger_account import LedgerAccount
 
@@ -43,7 +44,7 @@ def sqlite_errors():
 class ExampleStore:
     def __init__(self, path, seconds=time.time):
         with sqlite_errors():
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
             self.db = sqlite3.connect(path / "mail.sqlite", isolation_level=None, check_same_thread=False, timeout=30)
             self.db.executescript(SCHEMA)
         self.turn, self.seconds = DeferredLock(), seconds

@@ -261,6 +261,11 @@ class Doing:
         path = find(folder, old)
         if path is None:
             return  # another program has removed it: told as a removal at the next look
+        found = parse(path.parent.name, path.name)
+        if found.info != old.info:
+            # Another program was quicker: what we take away goes, what we add comes, the rest stays as it has said.
+            ours, theirs, were = set(new.letters), set(found.letters), set(old.letters)
+            new = found.flagged((theirs - (were - ours)) | (ours - were), ours | theirs | were)
         there = folder / new.path
         path.rename(there)
         if path != there:

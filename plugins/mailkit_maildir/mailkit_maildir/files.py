@@ -108,11 +108,10 @@ def sync_directory(path: Path) -> None:
 
 
 def copy(source: Path, number: int) -> None:
-    """Append a file's octets to an open one, and sync it."""
+    """Append a file's octets to an open one."""
     with source.open("rb", buffering=0) as octets:
         while piece := octets.read(PIECE):
             write_all(number, piece)
-    sync(number)
 
 
 def signature(path: Path) -> str:

@@ -33,11 +33,15 @@ KINDS = {
     "accounts": Kind("make_accounts", "Addresses in a text file"),
     "check": Kind("make_check", "Refuses mail with certain words in its subject"),
     "delivery": Kind("make_target", "Mail as files in a directory"),
+    "spool": Kind("make_spool", "The queue in one SQLite file"),
 }
+BLOCKING = ("store",)
+"""Kinds that can be written in plain code that blocks, where they are not anyway."""
 
 
-def new_distribution(kind: str, name: str) -> dict[str, str]:
-    """The text of each file of a new plugin, by its path within the distribution's folder.
+def new_distribution(kind: str, name: str, blocking: bool = False) -> dict[str, str]:
+    """The text of each file of a new plugin, by its path within the distribution's folder; `blocking`: in plain code,
+    where it is written in coroutines otherwise.
 
     Raises ConfigurationError for a name that cannot be one.
     """
@@ -55,16 +59,19 @@ def new_distribution(kind: str, name: str) -> dict[str, str]:
     }
     folder = files(__name__)
     written = {}
-    for path, template in (*_templates(folder / "common"), *_templates(folder / kind)):
+    templates = [*_templates(folder / "common"), *_templates(folder / kind)]
+    if blocking and kind in BLOCKING:
+        templates += _templates(folder / f"{kind}_blocking")  # in the place of the others
+    for path, template in templates:
         path = {"gitignore": ".gitignore", "dropin.py": f"twisted/plugins/{package}_plugin.py"}.get(path, path)
         path = re.sub(r"^package/", f"{package}/", path)
         written[path] = Template(template.read_text(encoding="utf-8")).substitute(words)
     return written
 
 
-def write_distribution(kind: str, name: str, below: Path) -> Path:
+def write_distribution(kind: str, name: str, below: Path, blocking: bool = False) -> Path:
     """Write a new plugin into a new folder; gives the folder. Raises ConfigurationError: nothing was written."""
-    texts = new_distribution(kind, name)
+    texts = new_distribution(kind, name, blocking)
     folder = below / package_of(kind, name)
     if folder.exists():
         raise ConfigurationError([f"{folder}: is there already"])

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
+from twisted.python.threadable import isInIOThread
 from zope.interface import Interface
 from zope.interface.verify import verifyObject
 
-from twisted_mail_kit.errors import AccountNotFound, BlobNotFound, MailboxNotFound
+from twisted_mail_kit.errors import AccountNotFound, BlobNotFound, MailboxNotFound, StateTooOld
 from twisted_mail_kit.interfaces import (
     Add,
+    DeleteMailbox,
     IAccount,
     IAccountList,
     IChangeHints,
     IListing,
     IMailStore,
     IMaintenance,
+    IReadMany,
     ISharedBlobs,
     Remove,
     SetFlags,
@@ -44,7 +47,7 @@ def able(store: IMailStore, ability: type[Interface]) -> Any:
 
 
 class AbilityPromises(StoreBench):
-    """IChangeHints, ISharedBlobs, IAccountList; and of accounts, IListing."""
+    """IChangeHints, ISharedBlobs, IAccountList; and of accounts, IListing and IReadMany."""
 
     level = "abilities"
 
@@ -71,6 +74,18 @@ class AbilityPromises(StoreBench):
         await pause(0.05)
         assert not heard
         unwatch()
+
+    @promise
+    async def test_hints_come_in_the_reactor_thread(self, store: IMailStore, account: IAccount) -> None:
+        threads: list[bool] = []
+        unwatch = able(store, IChangeHints).watch_changes(lambda name, modseq: threads.append(isInIOThread()))
+        await add(account, (await inbox(account)).id)
+        for _ in range(400):
+            if threads:
+                break
+            await pause(0.005)
+        unwatch()
+        assert threads and all(threads)
 
     @promise
     async def test_a_listener_that_fails_harms_nobody(self, store: IMailStore, account: IAccount) -> None:
@@ -109,6 +124,60 @@ class AbilityPromises(StoreBench):
             await listing("nowhere")
 
     @promise
+    async def test_what_is_read_of_many_is_what_is_read_of_each(self, store: IMailStore, account: IAccount) -> None:
+        if not IReadMany.providedBy(account):
+            pytest.skip("the account does not provide IReadMany: the framework does without")
+        verifyObject(IReadMany, account)
+        many = cast(Any, account)
+        bob = await store.open_account("bob", create=True)
+        box, other = await create(account, "Box"), await create(account, "Other")
+        for number in range(40):
+            octets = LETTER + b"x" * (number * number * 50)
+            for there, mailbox in ((account, box), (account, other), (bob, await inbox(bob))):
+                blob = await write_blob(there.new_blob(), octets + mailbox.id.encode())
+                await there.apply([Add(mailbox.id, blob, 1, summary=b"%d" % number)])
+        await account.apply([Remove(box.id, [2, 30])])
+        for asked in ([], [1], [2], [1, 2, 3], list(range(20, 42)), range(1, 41), [1, 40, 2**32 - 1]):
+            rows = await account.messages(box.id, asked)
+            assert [tuple(one) for one in await many.summaries(box.id, asked)] == [
+                (row.uid, row.summary) for row in rows
+            ]
+            expected = [(row.uid, await read(account, row.blob_id)) for row in rows]
+            assert [tuple(one) for one in await many.bodies(box.id, asked)] == expected
+        for ask in (many.summaries, many.bodies):
+            with pytest.raises(MailboxNotFound):
+                await ask("nowhere", [1])
+
+    @promise
+    async def test_a_listing_since_is_what_the_changes_say(self, account: IAccount) -> None:
+        if not IListing.providedBy(account):
+            pytest.skip("the account does not provide IListing: the framework does without")
+        since_of = cast(Any, account).listing_since
+        box, other = await create(account, "Box"), await create(account, "Other")
+        states = [await account.state()]
+        for _ in range(6):
+            await add(account, box.id)
+            await add(account, other.id)
+            states.append(await account.state())
+        await account.apply([SetFlags(box.id, [2, 5], add=frozenset({r"\Seen", "$Kept"})), Remove(box.id, [1, 4])])
+        await account.apply([Remove(other.id, [3])])
+        states.append(await account.state())
+        for since in states:
+            news = await since_of(box.id, since)
+            changes = await account.changes(since, box.id)
+            rows = sorted(changes.messages, key=lambda row: row.uid)
+            expected = [(row.uid, row.flags, row.modseq, row.size, row.internal_date) for row in rows]
+            assert list(zip(*news.changed, strict=True)) == expected
+            assert list(news.removed) == sorted(row.uid for row in changes.removed)
+            assert news.until == await account.state()
+            assert [news.mailbox] == [one for one in await account.mailboxes() if one.id == box.id]
+        with pytest.raises(StateTooOld):
+            await since_of(box.id, states[-1] + 1)
+        await account.apply([DeleteMailbox(box.id)])
+        with pytest.raises(MailboxNotFound):
+            await since_of(box.id, states[0])
+
+    @promise
     async def test_a_shared_blob_goes_into_every_account(self, store: IMailStore) -> None:
         blob = await write_blob(able(store, ISharedBlobs).new_blob(len(LETTER)), LETTER)
         accounts = [await store.open_account(name, create=True) for name in ("a", "b", "c")]
@@ -129,6 +198,17 @@ class AbilityPromises(StoreBench):
         for blob_id in (blob, row.blob_id):
             with pytest.raises(BlobNotFound):
                 await other.read_blob(blob_id, 0, 10)
+
+    @promise
+    async def test_a_shared_blob_waits_an_hour_for_its_messages(self, store: IMailStore, account: IAccount) -> None:
+        blob = await write_blob(able(store, ISharedBlobs).new_blob(), LETTER)
+        await account.apply([Add((await inbox(account)).id, blob, 1)])
+        await finished(self.pass_time(store, 3500))
+        other = await store.open_account("bob", create=True)
+        for one in (account, other):
+            await one.apply([Add((await inbox(one)).id, blob, 1)])
+            rows = await messages(one, (await inbox(one)).id)
+            assert await read(one, rows[-1].blob_id) == LETTER
 
     @promise
     async def test_accounts_are_listed_in_order_and_in_pages(self, store: IMailStore) -> None:
@@ -168,6 +248,17 @@ class AbilityPromises(StoreBench):
         assert box.uidvalidity != old.uidvalidity or box.uidnext >= old.uidnext
         with pytest.raises(BlobNotFound):
             await new.read_blob(row.blob_id, 0, 10)
+
+    @promise
+    async def test_a_removed_account_does_not_come_back(self, store: IMailStore, account: IAccount) -> None:
+        able(store, IAccountList)
+        await store.open_account("bob", create=True)
+        await add(account, (await inbox(account)).id)
+        await able(store, IAccountList).remove_account("alice")
+        store = await self.opened_again(store)
+        assert list(await able(store, IAccountList).account_names()) == ["bob"]
+        with pytest.raises(AccountNotFound):
+            await store.open_account("alice")
 
     @promise
     async def test_compacting_takes_nothing_that_is_needed(self, store: IMailStore, account: IAccount) -> None:

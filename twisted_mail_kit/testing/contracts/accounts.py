@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 
 import pytest
-from twisted.internet.defer import Deferred, gatherResults
 from zope.interface.verify import verifyObject
 
 from twisted_mail_kit.errors import AccountNotFound, BadSyntax, MailboxNotFound
 from twisted_mail_kit.interfaces import Add, CreateMailbox, IAccount, IBlobWriter, IMailStore, Remove
+from twisted_mail_kit.testing.contracts.crowds import at_once
 from twisted_mail_kit.testing.contracts.promise import StoreBench, promise
-from twisted_mail_kit.testing.contracts.steps import add, create, inbox, messages, put_blob, read, snapshot
+from twisted_mail_kit.testing.contracts.steps import (
+    add,
+    create,
+    inbox,
+    messages,
+    open_files,
+    put_blob,
+    read,
+    snapshot,
+)
 
 HOSTILE_NAMES = [
     "../x",
@@ -40,6 +49,8 @@ HOSTILE_NAMES = [
     "x" * 499 + "y",
 ]
 """All different, and none of them a path."""
+UNLIKELY_NAMES = ["a\0b", "\0", "\udc80", "a\ud800b"]
+"""No text that anybody could type; a database need not take them."""
 
 
 class AccountPromises(StoreBench):
@@ -88,9 +99,38 @@ class AccountPromises(StoreBench):
         assert await snapshot(account) == await snapshot(other)
 
     @promise
+    async def test_an_account_may_be_opened_often(self, store: IMailStore, account: IAccount) -> None:
+        await add(account, (await inbox(account)).id)
+        before = await snapshot(await store.open_account("alice"))
+        files, opened = open_files(), [await store.open_account("alice") for _ in range(200)]
+        assert await snapshot(opened[0]) == await snapshot(opened[-1]) == before
+        assert open_files() <= files + 20, "each opening takes a file"
+
+    @promise
+    async def test_a_name_that_cannot_be_kept_is_bad_syntax(self, store: IMailStore, account: IAccount) -> None:
+        box = await inbox(account)
+        for name in UNLIKELY_NAMES:
+            try:
+                other = await store.open_account(name, create=True)
+            except BadSyntax:
+                with pytest.raises((AccountNotFound, BadSyntax)):
+                    await store.open_account(name)
+            else:
+                assert other.name == name and (await inbox(other)).total == 0
+                await add(other, (await inbox(other)).id)
+                assert (await inbox(await store.open_account(name))).total == 1
+            before = await snapshot(account)
+            try:
+                made = await create(account, name)
+            except BadSyntax:
+                assert await snapshot(account) == before
+            else:
+                assert made.name == (name,) and made.id != box.id
+                assert (name,) in {one.name for one in await account.mailboxes()}
+
+    @promise
     async def test_an_account_that_many_make_at_once_is_made_once(self, store: IMailStore) -> None:
-        opening = [Deferred.fromCoroutine(_open(store, "crowded")) for _ in range(8)]
-        accounts = await gatherResults(opening, consumeErrors=True)
+        accounts = await at_once(store.open_account("crowded", create=True) for _ in range(8))
         boxes = [await account.mailboxes() for account in accounts]
         assert len({box.id for (box,) in boxes}) == 1
 
@@ -153,7 +193,3 @@ class AccountPromises(StoreBench):
             box = await inbox(one)
             await one.apply([Add(box.id, await put_blob(one), 1)])
             assert (await inbox(one)).total == 1
-
-
-async def _open(store: IMailStore, name: str) -> IAccount:
-    return await store.open_account(name, create=True)

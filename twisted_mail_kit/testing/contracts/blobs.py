@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 
 import pytest
@@ -17,6 +18,7 @@ from twisted_mail_kit.testing.contracts.steps import (
     inbox,
     message,
     messages,
+    open_files,
     put_blob,
     read,
     write_blob,
@@ -134,6 +136,21 @@ class BlobPromises(StoreBench):
         await writer.abort()
         (row,) = await messages(account, box.id)
         assert await read(account, row.blob_id) == LETTER
+
+    @promise
+    async def test_a_writer_that_is_lost_is_an_aborted_one(self, account: IAccount) -> None:
+        await add(account, (await inbox(account)).id)
+        gc.collect()
+        files = open_files()
+        for size in (0, 100, 400_000):
+            for _ in range(10):
+                writer = account.new_blob(size)
+                await writer.write(b"x" * size)
+        del writer
+        gc.collect()
+        assert open_files() <= files + 5, "writers that are lost keep their files open"
+        await add(account, (await inbox(account)).id)
+        assert [row.size for row in await messages(account, (await inbox(account)).id)] == [len(LETTER)] * 2
 
     @promise
     async def test_blobs_that_are_written_at_the_same_time_do_not_mix(self, account: IAccount) -> None:

@@ -201,8 +201,8 @@ class CommitPromises(StoreBench):
     @promise
     async def test_a_big_apply_is_one_apply_too(self, account: IAccount) -> None:
         box, blob = await inbox(account), await put_blob(account)
-        applied = await account.apply([Add(box.id, blob, number) for number in range(1500)])
+        applied = await account.apply([Add(box.id, blob, 1, b"%d" % number) for number in range(1500)])
         assert all(isinstance(added, Added) for added in applied.results)
         rows = await messages(account, box.id)
-        assert [row.internal_date for row in rows] == list(range(1500))
+        assert [row.summary for row in rows] == [b"%d" % number for number in range(1500)]
         assert {row.modseq for row in rows} == {applied.modseq}

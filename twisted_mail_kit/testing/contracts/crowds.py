@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from twisted_mail_kit.interfaces import (
     Add,
@@ -152,7 +152,11 @@ async def at_once(awaitables: Any, errors: bool = False) -> list[Any]:
             raise
 
     begun = [Deferred.fromCoroutine(wait(awaitable)) for awaitable in awaitables]
-    return await gatherResults(begun, consumeErrors=True)
+    try:
+        return await gatherResults(begun, consumeErrors=True)
+    except FirstError as first:
+        failure: Any = first.subFailure
+        raise failure.value from first
 
 
 async def pause(seconds: float = 0) -> None:

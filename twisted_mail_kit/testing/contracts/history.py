@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from twisted_mail_kit.errors import MailboxNotFound
+from twisted_mail_kit.errors import MailboxNotFound, StateTooOld
 from twisted_mail_kit.interfaces import (
     Add,
+    Copied,
     Copy,
     CreateMailbox,
     DeleteMailbox,
@@ -220,6 +221,31 @@ class HistoryPromises(StoreBench):
             await add(account, box.id)
         told = await history(account, since)
         assert uids_of(told.removed) == [added.uid] and told.removed_mailboxes == [gone.id]
+
+    @promise
+    async def test_what_was_forgotten_is_not_passed_over(self, store: IMailStore, account: IAccount) -> None:
+        box = await inbox(account)
+        uids = uids_of(await add(account, box.id, times=100))
+        since, gone = await account.state(), list(uids)
+        for _ in range(12):  # each leaves 100 removals
+            (moved,) = (await account.apply([Move(box.id, uids, box.id)])).results
+            assert isinstance(moved, Copied)
+            uids = [here for _, here in moved.pairs]
+        for _ in range(3):
+            await finished(self.pass_time(store, 60 * DAY))
+            await add(account, box.id)
+        try:
+            told = await history(account, since)
+        except StateTooOld:
+            return
+        assert set(gone) <= set(uids_of(told.removed)), "some removals are forgotten, and nobody says so"
+
+    @promise
+    async def test_a_state_that_never_was_is_too_old(self, account: IAccount) -> None:
+        await add(account, (await inbox(account)).id)
+        for since in (await account.state() + 1, 2**62, -1):
+            with pytest.raises(StateTooOld):
+                await account.changes(since)
 
     @promise
     async def test_the_changes_of_no_mailbox_are_not_found(self, account: IAccount) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
 from twisted_mail_kit.errors import AccountNotFound
 from twisted_mail_kit.interfaces import (
@@ -20,6 +22,7 @@ from twisted_mail_kit.interfaces import (
     UpdateMailbox,
 )
 from twisted_mail_kit.testing.contracts.blobs import SAMPLES
+from twisted_mail_kit.testing.contracts.crowds import at_once
 from twisted_mail_kit.testing.contracts.promise import StoreBench, promise
 from twisted_mail_kit.testing.contracts.steps import (
     add,
@@ -29,6 +32,7 @@ from twisted_mail_kit.testing.contracts.steps import (
     mailbox,
     message,
     messages,
+    open_files,
     put_blob,
     read,
     snapshot,
@@ -92,8 +96,11 @@ class KeptPromises(StoreBench):
         assert next_one.uid >= uidnext > added.uid
         assert next_one.email_id not in (added.email_id, other.email_id)
         assert await account.state() > state
-        new = await create(account, "Again")
-        assert new.id != again.id and new.uidvalidity != again.uidvalidity
+        made = [again]
+        for _ in range(3):
+            made.append(await create(account, "Again"))
+            await account.apply([DeleteMailbox(made[-1].id)])
+        assert len({one.id for one in made}) == len({one.uidvalidity for one in made}) == 4
 
     @promise
     async def test_an_account_with_nothing_in_it_is_there_when_it_is_opened_again(self, store: IMailStore) -> None:
@@ -120,8 +127,25 @@ class KeptPromises(StoreBench):
         box, blob = await inbox(account), await put_blob(account)
         begun = [Deferred.fromCoroutine(_add(account, box.id, blob)) for _ in range(10)]
         store = await self.opened_again(store)
-        await gatherResults(begun, consumeErrors=True)
+        await at_once(begun)
         assert (await inbox(await store.open_account("alice"))).total == 10
+
+    @promise
+    async def test_closing_lets_go_of_files_and_threads(self, store: IMailStore, account: IAccount) -> None:
+        async def use(store: IMailStore) -> tuple[int, int]:
+            account = await store.open_account("alice")
+            await add(account, (await inbox(account)).id, b"x" * 400_000)
+            (row, *_) = await messages(account, (await inbox(account)).id)
+            assert len(await read(account, row.blob_id)) == row.size
+            return open_files(), threads()
+
+        store = await self.opened_again(store)
+        once = await use(store)
+        for _ in range(4):
+            store = await self.opened_again(store)
+            files, running = await use(store)
+        assert files <= once[0] + 2, "files stay open when a store is closed"
+        assert running <= once[1] + 2, "threads go on when a store is closed"
 
     @promise
     async def test_two_stores_in_the_same_place_are_one(self, store: IMailStore, account: IAccount) -> None:
@@ -134,8 +158,7 @@ class KeptPromises(StoreBench):
         assert await read(account, row.blob_id) == b"by the other"
         await account.apply([SetFlags(box.id, [added.uid], add=frozenset({"x"})), Add(box.id, blob, 1)], token="t")
         assert (await other.apply([Add(box.id, blob, 1)], token="t")).replayed
-        both = [Deferred.fromCoroutine(_add(one, box.id, blob)) for _ in range(5) for one in (account, other)]
-        await gatherResults(both, consumeErrors=True)
+        await at_once(_add(one, box.id, blob) for _ in range(5) for one in (account, other))
         assert await snapshot(account) == await snapshot(other)
         assert (await inbox(other)).total == 12
         told = await history(other, 0, limit=3)
@@ -144,3 +167,8 @@ class KeptPromises(StoreBench):
 
 async def _add(account: IAccount, mailbox_id: str, blob_id: str) -> None:
     await account.apply([Add(mailbox_id, blob_id, 1)])
+
+
+def threads() -> int:
+    """How many there are, but for the reactor's own."""
+    return sum("twisted.internet.reactor" not in one.name for one in threading.enumerate())

@@ -12,6 +12,7 @@ from twisted_mail_kit.testing.contracts.blobs import BlobPromises
 from twisted_mail_kit.testing.contracts.commits import CommitPromises
 from twisted_mail_kit.testing.contracts.crash import CrashPromises
 from twisted_mail_kit.testing.contracts.crowds import CrowdPromises
+from twisted_mail_kit.testing.contracts.elsewhere import ElsewherePromises
 from twisted_mail_kit.testing.contracts.faults import FaultPromises
 from twisted_mail_kit.testing.contracts.history import HistoryPromises
 from twisted_mail_kit.testing.contracts.kept import KeptPromises
@@ -22,6 +23,7 @@ from twisted_mail_kit.testing.contracts.processes import ProcessPromises
 from twisted_mail_kit.testing.contracts.promise import LEVELS as LEVELS_EXPLAINED
 from twisted_mail_kit.testing.contracts.promise import StoreBench
 from twisted_mail_kit.testing.contracts.streaming import StreamingPromises
+from twisted_mail_kit.testing.contracts.upkeep import UpkeepPromises
 
 LEVELS = tuple(LEVELS_EXPLAINED)
 
@@ -43,9 +45,11 @@ class MailStoreContract(
     BlobPromises,
     KeptPromises,
     AbilityPromises,
+    UpkeepPromises,
     ModelPromises,
     StreamingPromises,
     ProcessPromises,
+    ElsewherePromises,
     FaultPromises,
     CrashPromises,
 ):

@@ -37,6 +37,9 @@ from twisted_mail_kit.testing.contracts.steps import (
     snapshot,
 )
 
+ROLES = ("drafts", "sent", "trash", "junk", "archive", "all", "flagged", "important")
+"""RFC 8621 section 2, without the inbox's."""
+
 
 class MailboxPromises(StoreBench):
     """CreateMailbox, UpdateMailbox, DeleteMailbox, and the counts in a Mailbox."""
@@ -52,6 +55,12 @@ class MailboxPromises(StoreBench):
         assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", box.id)
         assert 1 <= box.uidvalidity < 2**32
         assert (await create(account, "Plain")).subscribed
+
+    @promise
+    async def test_every_role_can_be_given(self, account: IAccount) -> None:
+        for role in ROLES:
+            assert (await create(account, f"My {role}", role=role)).role == role
+        assert {box.role for box in await account.mailboxes()} == {"inbox", *ROLES}
 
     @promise
     async def test_parents_need_not_exist(self, account: IAccount) -> None:

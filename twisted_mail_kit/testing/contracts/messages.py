@@ -15,13 +15,14 @@ from twisted_mail_kit.interfaces import (
     DeleteMailbox,
     FlagsSet,
     IAccount,
+    IMailStore,
     Message,
     Move,
     Remove,
     Removed,
     SetFlags,
 )
-from twisted_mail_kit.testing.contracts.promise import StoreBench, promise
+from twisted_mail_kit.testing.contracts.promise import StoreBench, finished, promise
 from twisted_mail_kit.testing.contracts.steps import (
     LETTER,
     NOBODYS_MAILBOX,
@@ -162,7 +163,7 @@ class MessagePromises(StoreBench):
     async def test_thousands_of_uids_can_be_asked_for_at_once(self, account: IAccount) -> None:
         box = await inbox(account)
         blob = await put_blob(account)
-        applied = await account.apply([Add(box.id, blob, number) for number in range(2500)])
+        applied = await account.apply([Add(box.id, blob, 1)] * 2500)
         given = [added.uid for added in applied.results if isinstance(added, Added)]
         assert uids_of(await account.messages(box.id, given, limit=5000)) == given
         assert uids_of(await messages(account, box.id)) == given
@@ -261,6 +262,17 @@ class MessagePromises(StoreBench):
             )  # fmt: skip
             assert await read(account, copy.blob_id) == await read(account, original.blob_id)
         assert await messages(account, here.id) == originals
+
+    @promise
+    async def test_when_a_message_came_into_its_mailbox_is_told(self, store: IMailStore, account: IAccount) -> None:
+        here, there = await inbox(account), await create(account, "There")
+        (added,) = await add(account, here.id)
+        await finished(self.pass_time(store, 1000))
+        await account.apply([SetFlags(here.id, [added.uid], add=SEEN)])
+        await account.apply([Copy(here.id, [added.uid], there.id)])
+        (original,), (copy,) = await messages(account, here.id), await messages(account, there.id)
+        assert 900 <= copy.saved_date - original.saved_date <= 1100
+        assert copy.internal_date == original.internal_date == 1
 
     @promise
     async def test_moved_messages_are_there_and_no_longer_here(self, account: IAccount) -> None:

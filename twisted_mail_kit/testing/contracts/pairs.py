@@ -136,7 +136,8 @@ class Pair:
         for name, our in ours.items():
             their = theirs[name]
             self._row(our, their)
-            our_rows, their_rows = await messages(self.model, our.id, 7), await messages(self.real, their.id, 5)
+            our_rows = await messages(self.model, our.id)
+            their_rows = await messages(self.real, their.id, max(5, our.total // 3))
             assert len(our_rows) == len(their_rows)
             for our_row, their_row in zip(our_rows, their_rows, strict=True):
                 self._row(our_row, their_row)
@@ -150,8 +151,9 @@ class Pair:
         """All pages of changes since one of the states that were seen."""
         known = [since for kind, since in self.same if kind == "modseq"]
         since = self.chance.choice(known)
-        limit = limit or self.chance.choice([1, 3, 1000])
         our_changes = await self.model.changes(since, limit=1000)
+        few = max(1, len(our_changes.messages + our_changes.removed) // 10)
+        limit = limit or self.chance.choice([few, 3 * few, 1000])
         their_changes = await _follow(self.real, self.same["modseq", since], limit)
         assert their_changes.until == self.same["modseq", our_changes.until]
         for our_told, their_told in (

@@ -15,6 +15,7 @@ from twisted_mail_kit.mail.address import Address
 from twisted_mail_kit.mail.envelope import Envelope, Peer, Recipient
 from twisted_mail_kit.mail.outcome import Delayed, Delivered, Outcome, Status
 from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, TraceEvent
+from twisted_mail_kit.net.blocking import adapted
 from twisted_mail_kit.testing.contracts.promise import PATIENCE, finished, running_reactor
 
 NOW = 1_800_000_000.0
@@ -47,8 +48,8 @@ class SpoolBench:
     _open: list[Any]
 
     async def opened(self, spool: Any) -> ISpool:
-        """The spool, which is closed when the promise is over."""
-        spool = await finished(spool)
+        """The spool as a server has it: one that blocks in threads. It is closed when the promise is over."""
+        spool = adapted(await finished(spool), running_reactor())
         self._open.append(spool)
         return spool  # type: ignore[no-any-return]
 

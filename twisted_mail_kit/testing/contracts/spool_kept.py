@@ -93,6 +93,8 @@ class KeptSpoolPromises(SpoolBench):
         for number in range(30):
             await put(other if number % 2 else spool, f"m{number:02}", f"d{number % 3}.example", "x.example")
 
+        assert await queued(spool) == await queued(other) == {f"m{number:02}": [0, 1] for number in range(30)}
+
         async def work(one: ISpool, owner: str) -> list[Lease]:
             done: list[Lease] = []
             while leases := await lease(one, owner, limit=4):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from twisted_mail_kit.testing.contracts.child import child
+from twisted_mail_kit.testing.contracts.lasting import how_many
 from twisted_mail_kit.testing.contracts.promise import StoreBench, promise
 
 HERE = "twisted_mail_kit.testing.contracts.streams"
@@ -25,9 +26,9 @@ class StreamingPromises(StoreBench):
 
     level = "streaming"
     large = 200 * MEGA
-    """Octets of the large message; a slow store may be held to less."""
+    """Octets of the large message; a slow store may be held to less. The environment's MAILKIT_LARGE goes before."""
     many = 100_000
-    """Messages in the large mailbox."""
+    """Messages in the large mailbox; MAILKIT_MANY goes before."""
     ceiling = 16 * MEGA
     """Octets by which the process may grow with the large message."""
     mailbox_ceiling = 64 * MEGA
@@ -40,14 +41,14 @@ class StreamingPromises(StoreBench):
     async def test_a_large_message_comes_out_as_it_went_in(self) -> None:
         told = await self._run("large_message")
         assert told["read"] == told["written"], "the octets are others"
-        assert told["size"] == self.large
+        assert told["size"] == self._large
 
     @promise
     async def test_a_large_message_passes_through_little_memory(self) -> None:
         told = await self._run("large_message")
         for what in ("writing", "reading"):
             grown = told[f"grown by {what}"]
-            assert grown <= self.ceiling, f"{what} {self.large} octets took {grown / MEGA:.0f} MB of memory"
+            assert grown <= self.ceiling, f"{what} {self._large} octets took {grown / MEGA:.0f} MB of memory"
 
     @promise
     async def test_a_large_message_holds_nobody_up(self) -> None:
@@ -56,13 +57,13 @@ class StreamingPromises(StoreBench):
     @promise
     async def test_a_large_mailbox_is_told_page_by_page(self) -> None:
         told = await self._run("large_mailbox")
-        assert told["listed"] == told["told"] == told["flagged"] == told["copied"] == told["removed"] == self.many
-        assert told["left"] == self.many, "what was copied"
+        assert told["listed"] == told["told"] == told["flagged"] == told["copied"] == told["removed"] == self._many
+        assert told["left"] == self._many, "what was copied"
 
     @promise
     async def test_a_large_mailbox_passes_through_little_memory(self) -> None:
         grown = (await self._run("large_mailbox"))["grown"]
-        assert grown <= self.mailbox_ceiling, f"{self.many} messages took {grown / MEGA:.0f} MB of memory"
+        assert grown <= self.mailbox_ceiling, f"{self._many} messages took {grown / MEGA:.0f} MB of memory"
 
     @promise
     async def test_a_large_mailbox_holds_nobody_up(self) -> None:
@@ -77,6 +78,14 @@ class StreamingPromises(StoreBench):
             first, last = median(times[:quarter]), median(times[-quarter:])
             assert last < 5 * first + 0.005, f"{what}: a page takes {first:.4f} s at first and {last:.4f} s at last"
 
+    @property
+    def _large(self) -> int:
+        return how_many(self.large, "MAILKIT_LARGE")
+
+    @property
+    def _many(self) -> int:
+        return how_many(self.many, "MAILKIT_MANY")
+
     async def _run(self, function: str) -> dict[str, Any]:
         """What a child process has measured, once for each class of a store."""
         if not self.persistent:
@@ -86,7 +95,7 @@ class StreamingPromises(StoreBench):
             for store in list(self._open):
                 await store.close()  # the child has it for itself
                 self._open.remove(store)
-            size = self.large if function == "large_message" else self.many
+            size = self._large if function == "large_message" else self._many
             one = child(self, f"{HERE}:{function}", str(size))
             told: dict[str, Any] = {}
             try:

@@ -59,7 +59,7 @@ async def large_mailbox(store: IMailStore, say: Say, many_said: str) -> None:
 
     async with lags.of("adding"):
         for start in range(0, many, PAGE):
-            ops = [Add(box.id, blobs[number % 10], number) for number in range(start, min(start + PAGE, many))]
+            ops = [Add(box.id, blobs[number % 10], 1) for number in range(start, min(start + PAGE, many))]
             began = time.perf_counter()
             await account.apply(ops)
             times["adding"].append(time.perf_counter() - began)
