@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from twisted_mail_kit.errors import AccountNotFound, MailboxNotFound, StateMismatch, StateTooOld
+from twisted_mail_kit.errors import AccountNotFound, BadSyntax, MailboxNotFound, StateMismatch, StateTooOld
 from twisted_mail_kit.interfaces import Applied, Changes, CreateMailbox, Mailbox, Message, Operation, Removal
 from twisted_mail_kit.stores.ledger_entry import Entry, Fact
 
@@ -119,7 +119,12 @@ class Ledger(ABC):
     # --- what an account does: as IAccount has it ---------------------------------------------------------------------
 
     def open(self, create: bool = False) -> None:
-        """As `IMailStore.open_account`: make the account with its inbox, or raise AccountNotFound."""
+        """As `IMailStore.open_account`: make the account with its inbox, or raise AccountNotFound.
+
+        Raises BadSyntax for a name with half a character in it, which no database takes.
+        """
+        if _is_cut(self.name):
+            raise BadSyntax("an account's name has to be text") if create else AccountNotFound(self.name)
         if not self.state():
             if not create:
                 raise AccountNotFound(self.name)
@@ -191,3 +196,11 @@ class Ledger(ABC):
 
 def _in_order(row: Message | Removal) -> tuple[int, str, int]:
     return row.modseq, row.mailbox_id, row.uid
+
+
+def _is_cut(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

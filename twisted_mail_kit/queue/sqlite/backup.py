@@ -9,6 +9,8 @@ from pathlib import Path
 from twisted_mail_kit.errors import OverQuota, Unavailable
 from twisted_mail_kit.queue.sqlite import schema
 from twisted_mail_kit.stores.sqlite.files import PART, Files, copy_into_place, is_full
+from twisted_mail_kit.stores.sqlite.keeping import snapshot
+from twisted_mail_kit.stores.sqlite.schema import reading
 from twisted_mail_kit.stores.sqlite.segments import large_path
 
 ATTEMPTS = 5
@@ -40,19 +42,11 @@ def backup(root: Path, directory: Path, files: Files | None = None) -> int:
 
 def _attempt(root: Path, directory: Path, files: Files) -> int:
     new = directory / (schema.DATABASE + PART)
-    new.unlink(missing_ok=True)
     try:
-        address = f"{(root / schema.DATABASE).absolute().as_uri()}?mode=ro"
-        files.close(files.create(new))
-        with (
-            closing(sqlite3.connect(address, uri=True, isolation_level=None)) as source,
-            closing(sqlite3.connect(new, isolation_level=None)) as target,
-        ):
-            source.execute("BEGIN")
-            source.execute("SELECT count(*) FROM messages").fetchone()  # the moment
-            source.backup(target)
-            source.execute("COMMIT")
-            target.execute("PRAGMA journal_mode = DELETE")
+        address = reading(root / schema.DATABASE)
+        with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as source:
+            snapshot(source, new, files, "SELECT count(*) FROM messages")
+        with closing(sqlite3.connect(new)) as target:
             (messages,) = target.execute("SELECT count(*) FROM messages").fetchone()
             numbers = [number for (number,) in target.execute("SELECT id FROM blobs WHERE octets IS NULL")]
         kept = set()

@@ -6,15 +6,21 @@ import os
 import sqlite3
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from twisted_mail_kit.errors import ConfigurationError, Unavailable
 from twisted_mail_kit.stores.sqlite import schema as store_schema
 from twisted_mail_kit.stores.sqlite.files import Files
+from twisted_mail_kit.stores.sqlite.keeping import keep_copy
+
+log = Logger()
 
 APPLICATION_ID = 0x544D4B51
 VERSION = 1
 DATABASE = "queue.sqlite"
 LOST = "lost+found"
 OURS = {DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", "large", "runs", LOST}
+OURS |= {f"{DATABASE}.new"}
 
 # `ready` is when a recipient may be leased: its next try; while it is leased, not before the lease runs out; NULL while
 # it is held. `due` of a destination is the least of them. `run` is the process that leased, see runs.py.
@@ -54,10 +60,13 @@ def prepare(root: Path, files: Files) -> Path:
         # A hidden file is nobody's data: a mount point's `.snapshot`, a `.gitkeep`.
         strangers = {name for name in os.listdir(root) if not name.startswith(".")} - OURS  # noqa: PTH208
         is_missing = not database.is_symlink() and not database.exists()
-        if strangers and (is_missing or not database.stat().st_size):
+        is_empty = database.is_file() and not database.stat().st_size
+        if strangers and (is_missing or is_empty):
             raise ConfigurationError([f"{root}: not a mail queue, {min(strangers)} is in it"])
-        if is_missing:
+        if is_missing or is_empty:
             see_that_no_mail_is_here(root, database)
+            store_schema.keep_a_log_without_database(database, root / LOST)
+        if is_missing:
             store_schema.see_that_we_may_write(root)
             root.chmod(0o700)
             try:
@@ -68,6 +77,9 @@ def prepare(root: Path, files: Files) -> Path:
         store_schema.see_that_it_is_a_file(database)
         store_schema.see_that_we_may_write(root)
         store_schema.see_that_we_may_write(database)
+        damage = store_schema.look_before_opening(database, APPLICATION_ID, VERSION)
+        if damage:
+            keep_the_log(root, damage)
         files.make_directory(root / "large")
         files.make_directory(root / "runs")
     except OSError as error:
@@ -86,12 +98,20 @@ def see_that_no_mail_is_here(root: Path, database: Path) -> None:
         )
 
 
+def keep_the_log(root: Path, damage: str) -> None:
+    """Not every commit here is synced (see batch.py): a power cut may have torn several, and that is no damage.
+
+    So the server starts; what SQLite is about to pass over is kept aside. Raises OSError.
+    """
+    copy = keep_copy(root / DATABASE, root / LOST)
+    log.critical("{damage}: the queue goes on without them; as it was: {copy}", damage=damage, copy=str(copy))
+
+
 def open_writer(database: Path, lock_timeout: float, cache_size: int) -> sqlite3.Connection:
     """The connection that writes; makes the tables where there are none yet.
 
     Raises ConfigurationError for another program's database, or one of a newer format, and Unavailable.
     """
-    store_schema.look_before_opening(database, APPLICATION_ID, VERSION)
     try:
         connection = sqlite3.connect(
             database, timeout=lock_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -112,6 +132,7 @@ def open_writer(database: Path, lock_timeout: float, cache_size: int) -> sqlite3
         connection.execute(f"PRAGMA cache_size = -{cache_size // 1024}")
         if not tables:
             _make_tables(connection)
+        store_schema.begin_a_new_log(connection, lock_timeout)
     except ConfigurationError:
         connection.close()
         raise
@@ -134,7 +155,7 @@ def see_that_it_is_ours(connection: sqlite3.Connection, database: Path) -> int:
 def open_reader(database: Path, lock_timeout: float) -> sqlite3.Connection:
     """A connection that only reads."""
     connection = sqlite3.connect(
-        f"{database.absolute().as_uri()}?mode=ro",
+        store_schema.reading(database),
         uri=True,
         timeout=lock_timeout,
         isolation_level=None,

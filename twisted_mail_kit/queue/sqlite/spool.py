@@ -25,6 +25,7 @@ from twisted_mail_kit.queue.sqlite.reading import Reader, read_large
 from twisted_mail_kit.queue.sqlite.runs import begin_run, end_run
 from twisted_mail_kit.queue.sqlite.settings import SpoolSettings
 from twisted_mail_kit.queue.sqlite.writer import Writer
+from twisted_mail_kit.stores.sqlite import schema as store_schema
 from twisted_mail_kit.stores.sqlite.blobs import BlobWriter, Workroom
 from twisted_mail_kit.stores.sqlite.files import Files, OpenFile
 from twisted_mail_kit.stores.sqlite.rows import blob_number
@@ -218,10 +219,16 @@ class SQLiteSpool:
         for run in self._runs:
             end_run(self.path, self._files, run)
         self._runs.clear()
-        self._threads.stop()
         for reader in (self._reader, *self._spare):
             reader.connection.close()
         self._spare.clear()
+        if not self._writer.mistrusts:
+            # Readers cannot do it. Left in the log, commits would hang on a file that is easily taken for rubbish.
+            empty_log: Awaitable[None] = deferToThreadPool(
+                self._reactor, self._threads, lambda: store_schema.empty_log(self._database)
+            )
+            await empty_log
+        self._threads.stop()
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

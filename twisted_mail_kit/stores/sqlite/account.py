@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import BlobNotFound, Unavailable
-from twisted_mail_kit.interfaces import IAccount, IListing
-from twisted_mail_kit.mail.facts import Applied, Changes, Listing, Mailbox, Message
+from twisted_mail_kit.interfaces import IAccount, IListing, IReadMany
+from twisted_mail_kit.mail.facts import Applied, Changes, Listing, ListingSince, Mailbox, Message
 from twisted_mail_kit.mail.operations import Add, Operation
 from twisted_mail_kit.stores.sqlite import rows
 from twisted_mail_kit.stores.sqlite.blobs import BlobWriter, Pending
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from twisted_mail_kit.stores.sqlite.store import SQLiteStore
 
 
-@implementer(IAccount, IListing)
+@implementer(IAccount, IListing, IReadMany)
 class SQLiteAccount:
     """A name and a number; all else is in the index."""
 
@@ -68,6 +68,31 @@ class SQLiteAccount:
             if min(limit, total) <= SHORT:
                 return reader.listing(mailbox, after, max(limit, 0))
         return await self._store.ask_elsewhere(lambda reader: reader.listing(mailbox, after, limit))
+
+    async def listing_since(self, mailbox_id: str, since: int) -> ListingSince:
+        """See IListing."""
+        number = self._number
+        with self._store.asking() as reader:
+            if reader.is_short(number, since):
+                return reader.listing_since(number, mailbox_id, since)
+        return await self._store.ask_elsewhere(lambda reader: reader.listing_since(number, mailbox_id, since))
+
+    async def summaries(self, mailbox_id: str, uids: Sequence[int]) -> Sequence[tuple[int, bytes]]:
+        """See IReadMany."""
+        if len(uids) <= SHORT:
+            with self._store.asking() as reader:
+                return reader.summaries(self._number, mailbox_id, uids)
+        return await self._store.ask_elsewhere(lambda reader: reader.summaries(self._number, mailbox_id, uids))
+
+    async def bodies(self, mailbox_id: str, uids: Sequence[int]) -> Sequence[tuple[int, bytes]]:
+        """See IReadMany."""
+        if len(uids) <= SHORT:
+            with self._store.asking() as reader:
+                places = reader.places(self._number, mailbox_id, uids)
+        else:
+            places = await self._store.ask_elsewhere(lambda reader: reader.places(self._number, mailbox_id, uids))
+        bodies = await self._store.read_many([place for _, place in places])
+        return [(uid, octets) for (uid, _), octets in zip(places, bodies, strict=True) if octets is not None]
 
     async def _many(self, mailbox: int, uids: Sequence[int] | None, after: int, limit: int) -> list[Message]:
         if uids is None:

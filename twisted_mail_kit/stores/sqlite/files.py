@@ -12,6 +12,8 @@ PART = ".part"
 """What a file is called in addition until it is whole."""
 PIECE = 1 << 20
 """Octets that are copied at once."""
+SECTORS = 4096
+"""Octets that are given up together where the disk cannot read them."""
 
 
 class Files:
@@ -26,8 +28,8 @@ class Files:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def open(self, path: Path) -> int:
-        """An existing file, for reading."""
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        """An existing file, for reading. A pipe in its place is not waited for: reading from it fails."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
     def reopen(self, path: Path) -> int:
         """A file to go on writing to, for reading too; made where it is missing."""
@@ -125,6 +127,25 @@ def read_all(files: Files, fd: int, size: int, offset: int) -> bytes:
             break
         octets += more
     return octets
+
+
+def read_around(files: Files, fd: int, size: int, offset: int) -> bytes:
+    """As `read_all`; what the disk cannot read becomes zeros, a few kilobytes around it. Raises no OSError."""
+    try:
+        return read_all(files, fd, size, offset)
+    except OSError:
+        pass
+    pieces = []
+    for at in range(offset, offset + size, SECTORS):
+        wanted = min(SECTORS, offset + size - at)
+        try:
+            octets = read_all(files, fd, wanted, at)
+        except OSError:
+            octets = bytes(wanted)
+        pieces.append(octets)
+        if len(octets) < wanted:
+            break
+    return b"".join(pieces)
 
 
 class OpenFile:

@@ -9,31 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from attrs import define, field
 from twisted.logger import Logger
 
 from twisted_mail_kit.errors import Unavailable
 from twisted_mail_kit.mail.facts import Findings
-from twisted_mail_kit.stores.sqlite import rows, schema
-from twisted_mail_kit.stores.sqlite.files import Files, OpenFile, read_all
+from twisted_mail_kit.stores.sqlite import rows, schema, wal
+from twisted_mail_kit.stores.sqlite.files import Files, OpenFile
 from twisted_mail_kit.stores.sqlite.fsck_counts import WRONG
 from twisted_mail_kit.stores.sqlite.housekeeping import ORPHANED
-from twisted_mail_kit.stores.sqlite.segments import (
-    CHECK,
-    HEADER,
-    HEADER_SIZE,
-    LARGE,
-    MAGIC,
-    Damaged,
-    Location,
-    large_path,
-    segment_path,
-)
+from twisted_mail_kit.stores.sqlite.records import check_record_in, record_path
+from twisted_mail_kit.stores.sqlite.segments import HEADER_SIZE, Damaged, Location, segment_path
 
-PIECE = 1 << 20
-"""Octets that are read at once."""
 PAGE = 2000
 """Rows that are held at once."""
 TOLD = 1000
@@ -50,6 +38,8 @@ class Found:
     damaged: dict[int, str] = field(factory=dict)
     """Blob number -> what is wrong with its octets."""
     index_is_broken: bool = False
+    log_is_damaged: bool = False
+    """The index's log: commits that were promised are behind the damage."""
 
     def count(self, what: str, many: int = 1) -> None:
         """That many more of these."""
@@ -80,7 +70,14 @@ class Checker:
     def run(self) -> Found:
         """Read everything. Raises Unavailable where the index cannot even be opened, or nobody waits any more."""
         try:
+            damage = wal.damage(self._index)
+            if damage:
+                self.found.log_is_damaged = self.found.index_is_broken = True
+                self.found.tell(f"{damage}: {ADVICE}; nothing else was looked at")
+                return self.found
             connection = schema.open_reader(self._index, 5.0)
+        except OSError as error:
+            raise Unavailable(f"{wal.log_path(self._index)}: {error.strerror}") from error
         except sqlite3.Error as error:
             raise Unavailable(f"{self._index}: {error}") from error
         with closing(connection):
@@ -127,7 +124,7 @@ class Checker:
     def _check_pages(self, connection: sqlite3.Connection) -> None:
         for (line,) in connection.execute("PRAGMA integrity_check(20)").fetchall():
             if line != "ok":
-                self._broken(str(line))
+                self._broken(" ".join(str(line).split()))
 
     def _pages(self, connection: sqlite3.Connection, sql: str) -> Iterator[list[tuple[Any, ...]]]:
         cursor = connection.execute(sql)
@@ -250,7 +247,8 @@ class Checker:
                     if opened[0] != path or opened[1] is None:
                         opened = path, None
                         opened = path, OpenFile(self._files, self._files.open(path))
-                    self.check_record(opened[1], Location(blob, segment, offset, size))
+                    assert opened[1] is not None
+                    check_record_in(self._files, opened[1], Location(blob, segment, offset, size), self._rest)
                 except FileNotFoundError:
                     self._damaged(connection, row, f"{path}: the file is missing")
                 except (OSError, Damaged) as error:
@@ -258,30 +256,6 @@ class Checker:
                 else:
                     self.found.count("records")
                     self.found.count("octets", size)
-
-    def check_record(self, file: OpenFile | None, location: Location) -> None:
-        """Raise Damaged unless the record is there, a piece at a time. Raises OSError."""
-        assert file is not None
-        number, _, offset, size = location
-        if offset < HEADER_SIZE or size < 0:
-            raise Damaged(f"blob {number:x}: it cannot be at octet {offset}")
-        octets = read_all(self._files, file.fd, HEADER_SIZE + min(size, PIECE), offset - HEADER_SIZE)
-        header = octets[: HEADER.size]
-        if len(octets) < HEADER_SIZE or CHECK.unpack_from(octets, HEADER.size)[0] != crc32(header):
-            raise Damaged(f"blob {number:x} at octet {offset}: its header is damaged or missing")
-        magic, its_number, its_size, checksum = HEADER.unpack(header)
-        if (magic, its_number, its_size) != (MAGIC, number, size):
-            raise Damaged(f"blob {number:x} at octet {offset}: another record is there")
-        octets = octets[HEADER_SIZE:]
-        done, sum = len(octets), crc32(octets)
-        while octets and done < size:
-            octets = read_all(self._files, file.fd, min(size - done, PIECE), offset + done)
-            done, sum = done + len(octets), crc32(octets, sum)
-            self._rest()
-        if done != size:
-            raise Damaged(f"blob {number:x} at octet {offset}: {done} octets are there of {size}")
-        if sum != checksum:
-            raise Damaged(f"blob {number:x} at octet {offset}: its octets do not have their checksum")
 
     def _damaged(self, connection: sqlite3.Connection, row: tuple[Any, ...], why: str) -> None:
         # What has been moved or given back since our snapshot is no damage.
@@ -332,13 +306,6 @@ class Checker:
                 self.found.count("orphaned large files")
 
 
-def record_path(root: Path, location: Location) -> Path:
-    """The file that a blob is in."""
-    if location.segment == LARGE:
-        return large_path(root, location.number)
-    return segment_path(root, location.segment)
-
-
 def tell_missing(root: Path, connection: sqlite3.Connection, log: Logger) -> None:
     """Say at the start, in one line, which segments are shorter than the index knows them. Reads no octets."""
     short = []
@@ -363,7 +330,7 @@ def is_held(root: Path, files: Files | None = None) -> Path | None:
     files = files or Files()
     for path in sorted(root.glob("segments/*.log"), reverse=True):
         try:
-            file = OpenFile(files, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            file = OpenFile(files, os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
         except OSError:
             continue
         if not files.lock(file.fd):

@@ -52,6 +52,11 @@ WRONG = (
         " JOIN mailboxes ON mailboxes.id = message >> 32 GROUP BY mailboxes.id HAVING u >= uidnext",
     ),
     (
+        "segment {0}: is not known, but {1} blobs are in it",
+        "SELECT segment, count(*) FROM blobs WHERE segment != 0 AND segment NOT IN (SELECT id FROM segments)"
+        " GROUP BY segment",
+    ),
+    (
         "segment {0}: has blobs outside of {1:x}-{2:x}",
         "SELECT segments.id, segments.low, segments.high FROM segments JOIN blobs ON blobs.segment = segments.id"
         " GROUP BY segments.id HAVING min(blob) < low OR max(blob) > high",

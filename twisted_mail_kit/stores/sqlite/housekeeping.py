@@ -102,6 +102,10 @@ class Housekeeping:
         if row is None:
             return False
         mailbox, account = row
+        if mailbox < 0:
+            if not self._forget_rows(batch, account, "account = ? LIMIT ?", (account, AT_ONCE)):
+                batch.execute("DELETE FROM graves WHERE mailbox = ?", (mailbox,))
+            return True
         found = batch.execute(
             "SELECT id, blob_id FROM messages WHERE id > ? AND id < ? LIMIT ?",
             (mailbox << 32, mailbox + 1 << 32, AT_ONCE),
@@ -122,21 +126,21 @@ class Housekeeping:
             (keep, before),
         ).fetchall()
         for account, count in found:
-            old = batch.execute(
-                "SELECT modseq, message FROM removals WHERE account = ? AND time < ? ORDER BY modseq LIMIT ?",
-                (account, before, min(AT_ONCE, count - keep)),
-            ).fetchall()
+            which = "account = ? AND time < ? ORDER BY modseq LIMIT ?"
+            old = self._forget_rows(batch, account, which, (account, before, min(AT_ONCE, count - keep)))
             if old:
-                batch.executemany(
-                    "DELETE FROM removals WHERE account = ? AND modseq = ? AND message = ?",
-                    [(account, *row) for row in old],
-                )
                 batch.execute(
                     "UPDATE accounts SET removals = removals - ?, forgotten = ? WHERE id = ?",
                     (len(old), old[-1][0], account),
                 )
                 batch.forget(account)
         return bool(found)
+
+    def _forget_rows(self, batch: Batch, account: int, which: str, values: tuple[int, ...]) -> list[tuple[int, int]]:
+        old = batch.execute(f"SELECT modseq, message FROM removals WHERE {which}", values).fetchall()
+        sql = "DELETE FROM removals WHERE account = ? AND modseq = ? AND message = ?"
+        batch.executemany(sql, [(account, *row) for row in old])
+        return old
 
     def _forget_tokens(self, batch: Batch) -> bool:
         last = rows.token_periods(batch.now, self._settings.token_days)[0]

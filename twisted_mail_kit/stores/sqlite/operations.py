@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
-from twisted_mail_kit.errors import BadSyntax, BlobNotFound, Forbidden, LimitReached, MailboxExists, MailboxNotFound
+from twisted_mail_kit.errors import (
+    AccountNotFound,
+    BadSyntax,
+    BlobNotFound,
+    Forbidden,
+    LimitReached,
+    MailboxExists,
+    MailboxNotFound,
+)
 from twisted_mail_kit.mail.facts import Added, Copied, FlagsSet, Mailbox, Removed, Result
 from twisted_mail_kit.mail.operations import UNSET, Add, Copy, CreateMailbox, DeleteMailbox, Move, Operation, Remove
 from twisted_mail_kit.mail.operations import SetFlags as SetFlags
@@ -17,6 +27,9 @@ from twisted_mail_kit.stores.sqlite.blobs import Pending
 from twisted_mail_kit.stores.sqlite.reading import by_uids
 from twisted_mail_kit.stores.sqlite.segments import Location
 from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
+
+AT_ONCE = 5000
+"""Rows of messages that are there as objects at once."""
 
 
 class Work:
@@ -147,73 +160,84 @@ class Work:
 
     def copy(self, op: Copy) -> Copied:
         there, here = self._mailbox(op.mailbox_id), self._mailbox(op.to_mailbox_id)
-        found = self._rows("id, size, flags, blob_id", there, op.uids)
-        pairs, entries, facts = [], [], []
-        for id, size, flags, _ in found:
-            uid = self._next_uid(here)
-            new = here.id << 32 | uid
-            pairs.append((id & 0xFFFFFFFF, uid))
-            entries.append((new, self.modseq, id))
-            facts.append((new, self.batch.now, self.modseq, id))
-            self._count(here, 1, size, flags)
         executemany = self.batch.executemany
-        executemany(
-            "INSERT INTO entries SELECT ?, account, ?, flags, size, internal_date FROM entries WHERE id = ?", entries
-        )
-        executemany(
-            "INSERT INTO facts SELECT ?, email_id, thread_id, blob_id, ?, ?, summary FROM facts WHERE id = ?", facts
-        )
-        self._refer((row[3] for row in found), 1)
+        pairs = []
+        for uids in _pieces(there, op.uids):
+            found = self._rows("id, size, flags, blob_id", there, uids)
+            entries, facts = [], []
+            for id, size, flags, _ in found:
+                uid = self._next_uid(here)
+                new = here.id << 32 | uid
+                pairs.append((id & 0xFFFFFFFF, uid))
+                entries.append((new, self.modseq, id))
+                facts.append((new, self.batch.now, self.modseq, id))
+                self._count(here, 1, size, flags)
+            executemany(
+                "INSERT INTO entries SELECT ?, account, ?, flags, size, internal_date FROM entries WHERE id = ?",
+                entries,
+            )
+            executemany(
+                "INSERT INTO facts SELECT ?, email_id, thread_id, blob_id, ?, ?, summary FROM facts WHERE id = ?",
+                facts,
+            )
+            self._refer((row[3] for row in found), 1)
         return Copied(rows.mailbox_id(here.id), here.uidvalidity, tuple(pairs))
 
     def move(self, op: Move) -> Copied:
         there, here = self._mailbox(op.mailbox_id), self._mailbox(op.to_mailbox_id)
-        found = self._rows("id, size, flags, email_id", there, op.uids)
-        pairs, entries, facts = [], [], []
-        for id, size, flags, _ in found:
-            uid = self._next_uid(here)
-            new = here.id << 32 | uid
-            pairs.append((id & 0xFFFFFFFF, uid))
-            entries.append((new, self.modseq, id))
-            facts.append((new, self.batch.now, self.modseq, id))
-            self._count(there, -1, size, flags)
-            self._count(here, 1, size, flags)
-        self.batch.executemany("UPDATE entries SET id = ?, modseq = ? WHERE id = ?", entries)
-        self.batch.executemany("UPDATE facts SET id = ?, saved_date = ?, created = ? WHERE id = ?", facts)
-        self._bury([(row[0], row[3]) for row in found])
+        pairs = []
+        for uids in _pieces(there, op.uids):
+            found = self._rows("id, size, flags, email_id", there, uids)
+            entries, facts = [], []
+            for id, size, flags, _ in found:
+                uid = self._next_uid(here)
+                new = here.id << 32 | uid
+                pairs.append((id & 0xFFFFFFFF, uid))
+                entries.append((new, self.modseq, id))
+                facts.append((new, self.batch.now, self.modseq, id))
+                self._count(there, -1, size, flags)
+                self._count(here, 1, size, flags)
+            self.batch.executemany("UPDATE entries SET id = ?, modseq = ? WHERE id = ?", entries)
+            self.batch.executemany("UPDATE facts SET id = ?, saved_date = ?, created = ? WHERE id = ?", facts)
+            self._bury([(row[0], row[3]) for row in found])
         return Copied(rows.mailbox_id(here.id), here.uidvalidity, tuple(pairs))
 
     def set_flags(self, op: SetFlags) -> FlagsSet:
         box = self._mailbox(op.mailbox_id)
-        changed, refused, new = [], [], []
+        changed, refused = [], []
         becomes: dict[rows.PackedFlags, rows.PackedFlags] = {}
         limit = op.unchanged_since
-        for id, flags, modseq in self._rows("id, flags, modseq", box, op.uids):
-            if limit is not None and modseq > limit:
-                refused.append(id & 0xFFFFFFFF)
-                continue
-            after = becomes.get(flags)
-            if after is None:
-                wanted = (rows.FLAGS[flags] | op.add) - op.remove if op.replace is None else op.replace
-                after = becomes[flags] = rows.pack_flags(wanted)
-            if after != flags:
-                box.unseen += rows.is_unseen(after) - rows.is_unseen(flags)
-                changed.append(id & 0xFFFFFFFF)
-                new.append((after, self.modseq, id))
-        if new:
-            self.batch.executemany("UPDATE entries SET flags = ?, modseq = ? WHERE id = ?", new)
-            self._touch(box)
+        for uids in _pieces(box, op.uids):
+            new = []
+            for id, flags, modseq in self._rows("id, flags, modseq", box, uids):
+                if limit is not None and modseq > limit:
+                    refused.append(id & 0xFFFFFFFF)
+                    continue
+                after = becomes.get(flags)
+                if after is None:
+                    wanted = (rows.FLAGS[flags] | op.add) - op.remove if op.replace is None else op.replace
+                    after = becomes[flags] = rows.pack_flags(wanted)
+                if after != flags:
+                    box.unseen += rows.is_unseen(after) - rows.is_unseen(flags)
+                    changed.append(id & 0xFFFFFFFF)
+                    new.append((after, self.modseq, id))
+            if new:
+                self.batch.executemany("UPDATE entries SET flags = ?, modseq = ? WHERE id = ?", new)
+                self._touch(box)
         return FlagsSet(tuple(changed), tuple(refused))
 
     def remove(self, op: Remove) -> Removed:
         box = self._mailbox(op.mailbox_id)
-        found = self._rows("id, size, flags, blob_id, email_id", box, op.uids)
-        for _, size, flags, _, _ in found:
-            self._count(box, -1, size, flags)
-        self.batch.executemany("DELETE FROM entries WHERE id = ?", [(row[0],) for row in found])
-        self._refer((row[3] for row in found), -1)
-        self._bury([(row[0], row[4]) for row in found])
-        return Removed(tuple(row[0] & 0xFFFFFFFF for row in found))
+        gone: list[int] = []
+        for uids in _pieces(box, op.uids):
+            found = self._rows("id, size, flags, blob_id, email_id", box, uids)
+            for _, size, flags, _, _ in found:
+                self._count(box, -1, size, flags)
+            self.batch.executemany("DELETE FROM entries WHERE id = ?", [(row[0],) for row in found])
+            self._refer((row[3] for row in found), -1)
+            self._bury([(row[0], row[4]) for row in found])
+            gone += [row[0] & 0xFFFFFFFF for row in found]
+        return Removed(tuple(gone))
 
     # --- helpers -----------------------------------------------------------------------------------------------------
 
@@ -303,6 +327,29 @@ class Work:
             (self.account.id, name, role, by_other_than),
         ).fetchone():
             raise MailboxExists(f"{name} as {role}")
+
+
+def remove_account(batch: Batch, name: str) -> None:
+    """What it had goes with housekeeping. Raises AccountNotFound."""
+    row = batch.execute("SELECT id FROM accounts WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise AccountNotFound(name)
+    batch.execute("INSERT INTO graves SELECT id, account FROM mailboxes WHERE account = ?", row)
+    batch.execute("DELETE FROM mailboxes WHERE account = ?", row)
+    batch.execute("INSERT INTO graves VALUES (-?1, ?1)", row)  # what it has removed may be a million rows, too
+    batch.execute("DELETE FROM accounts WHERE id = ?", row)
+    batch.forget(row[0])
+
+
+def _pieces(box: MailboxRow, uids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """`uids`, some at a time and ascending: a million rows at once would be hundreds of megabytes. Messages that the
+    operation itself puts into the mailbox are not among them."""
+    if len(uids) > AT_ONCE:
+        if any(uid >= following for uid, following in pairwise(uids)):
+            uids = sorted(set(uids))
+        uids = uids[: bisect_left(uids, box.uidnext)]
+    for start in range(0, len(uids), AT_ONCE):
+        yield uids[start : start + AT_ONCE]
 
 
 def refer(batch: Batch, blobs: Iterable[tuple[str, int]], sign: int) -> None:

@@ -13,8 +13,12 @@ from pathlib import Path
 from twisted_mail_kit.errors import Unavailable
 from twisted_mail_kit.mail.facts import Findings, Message
 from twisted_mail_kit.stores.sqlite import rows, schema
-from twisted_mail_kit.stores.sqlite.files import Files, OpenFile, read_all
-from twisted_mail_kit.stores.sqlite.fsck import PIECE, Checker, Found, is_held
+from twisted_mail_kit.stores.sqlite.files import PIECE, Files, OpenFile, read_all
+from twisted_mail_kit.stores.sqlite.fsck import Checker, Found, is_held
+from twisted_mail_kit.stores.sqlite.keeping import keep_copy
+from twisted_mail_kit.stores.sqlite.lost import find_octets, save_unknown
+from twisted_mail_kit.stores.sqlite.rebuild import know_segments, rebuild
+from twisted_mail_kit.stores.sqlite.renumber import renumber
 from twisted_mail_kit.stores.sqlite.segments import LARGE, large_path, segment_path
 
 LOST = schema.LOST
@@ -33,8 +37,10 @@ def repair(root: Path, files: Files | None = None) -> Findings:
             return before.findings()
         copy = _keep_copy(root)
         told = [*before.problems, f"the index as it was: {copy}"]
+        broken: Found | None = None
         if before.index_is_broken:
-            told += _rebuild(root, copy)
+            broken = before
+            told += rebuild(root, copy, broken.log_is_damaged)
             before = Checker(root, files).run()
             if before.index_is_broken:
                 for name in (schema.INDEX, f"{schema.INDEX}-wal"):
@@ -46,8 +52,20 @@ def repair(root: Path, files: Files | None = None) -> Findings:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")
             try:
+                found = find_octets(root, connection, set(before.damaged))
+                if found:
+                    told.append(f"of {len(found)} messages, the octets were found in other places")
+                before.damaged = {blob: why for blob, why in before.damaged.items() if blob not in found}
                 told += _put_aside(root, files, connection, before)
+                if broken is not None:
+                    told += save_unknown(root, files, connection)
                 _count_anew(connection)
+                if broken is not None and broken.log_is_damaged:
+                    # What was on the pages that are lost has been told to mail programs.
+                    renumber(connection, int(time.time()))
+                    told.append(
+                        "every mailbox has a new UIDVALIDITY: mail programs will synchronise from the beginning"
+                    )
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -70,122 +88,9 @@ def _alone(root: Path, files: Files) -> Iterator[None]:
 def _keep_copy(root: Path) -> Path:
     """The index with its log, as they are; durable."""
     try:
-        lost = root / LOST
-        lost.mkdir(mode=0o700, exist_ok=True)
-        base = f"index-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-        taken = len(list(lost.glob(base + "*")))
-        copy = lost / (f"{base}-{taken}" if taken else base)
-        copy.mkdir(mode=0o700)
-        for name in (schema.INDEX, f"{schema.INDEX}-wal"):
-            if (root / name).exists():
-                shutil.copy2(root / name, copy / name)
-                with (copy / name).open("rb") as file:
-                    os.fsync(file.fileno())
-        for folder in (copy, lost, root):
-            Files().sync_directory(folder)
+        return keep_copy(root / schema.INDEX, root / LOST)
     except OSError as error:
         raise Unavailable(f"{root / LOST}: the index cannot be copied, nothing was changed: {error}") from error
-    return copy
-
-
-# --- an index that is broken -----------------------------------------------------------------------------------------
-
-
-def _rebuild(root: Path, copy: Path) -> list[str]:
-    """Put every row that can be read into a new database, and that in the old one's place."""
-    index, new = root / schema.INDEX, root / f"{schema.INDEX}.new"
-    told = []
-    new.unlink(missing_ok=True)
-    # To open a database is to change it: the copy stays as it is, what is read is a copy of it.
-    work = shutil.copytree(copy, copy.with_name(f"{copy.name}.work"))
-    try:
-        target = sqlite3.connect(new, isolation_level=None)
-        with closing(target), closing(sqlite3.connect(work / schema.INDEX, isolation_level=None)) as source:
-            target.execute("PRAGMA journal_mode = DELETE")
-            target.execute("BEGIN")
-            for statement in schema.SCHEMA:
-                target.execute(statement)
-            version = source.execute("PRAGMA user_version").fetchone()[0]
-            target.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-            target.execute(f"PRAGMA user_version = {version}")
-            for table in TABLES:
-                lost = _copy_table(source, target, table)
-                if lost and table in ESSENTIAL:
-                    raise Unavailable(
-                        f"{index}: the table {table} cannot be read ({lost}), so nothing was changed:"
-                        " put a backup back with mailkit restore, or save the messages with mailkit fsck --salvage"
-                    )
-                if lost:
-                    told.append(f"{index}: rows of the table {table} are lost: {lost}")
-                if lost and table == "removals":
-                    target.execute("UPDATE accounts SET forgotten = modseq")
-                    told.append("mail programs will synchronise from the beginning")
-            # A message is both of its rows, or none.
-            halves = target.execute("DELETE FROM facts WHERE id NOT IN (SELECT id FROM entries)").rowcount
-            halves += target.execute("DELETE FROM entries WHERE id NOT IN (SELECT id FROM facts)").rowcount
-            if halves:
-                told.append(f"{index}: {halves} messages are lost, of which only a part could be read")
-            target.execute("DELETE FROM sqlite_sequence")
-            target.execute("INSERT INTO sqlite_sequence SELECT 'accounts', max(id) FROM accounts")
-            target.execute(
-                "INSERT INTO sqlite_sequence SELECT 'mailboxes', max(id) FROM (SELECT id FROM mailboxes"
-                " UNION SELECT message >> 32 FROM removals UNION SELECT id >> 32 FROM messages UNION SELECT 0)"
-            )
-            target.execute("INSERT INTO sqlite_sequence SELECT 'segments', coalesce(max(id), 0) FROM segments")
-            target.execute("COMMIT")
-    except sqlite3.Error as error:
-        new.unlink(missing_ok=True)
-        raise Unavailable(
-            f"{index}: cannot be read ({error}), nothing was changed: put a backup back with mailkit restore,"
-            " or save the messages with mailkit fsck --salvage"
-        ) from error
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    new.chmod(0o600)
-    with new.open("rb") as file:
-        os.fsync(file.fileno())
-    for name in (f"{schema.INDEX}-wal", f"{schema.INDEX}-shm"):
-        (root / name).unlink(missing_ok=True)
-    new.replace(index)
-    Files().sync_directory(root)
-    return [*told, f"{index}: made anew from the rows that could be read"]
-
-
-ESSENTIAL = {"store", "accounts", "mailboxes"}
-"""Without these, UIDs could be given out twice, or mail to the wrong person."""
-TABLES = ("store", "accounts", "mailboxes", "entries", "facts", "removals", "graves", "blobs", "segments", "tokens")
-ORDER = {
-    "store": "key",
-    "removals": "account, modseq, message",
-    "blobs": "blob, account",
-    "tokens": "day, key",
-    "graves": "mailbox",
-}
-
-
-def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> str:
-    """From both ends to where it cannot be read; answers what was in the way, or nothing."""
-    columns = [row[1] for row in target.execute(f"PRAGMA table_info({table})")]
-    marks, names = ", ".join("?" * len(columns)), ", ".join(f'"{name}"' for name in columns)
-    trouble = ""
-    for direction in ("", " DESC"):
-        order = ", ".join(f"{one.strip()}{direction}" for one in ORDER.get(table, "id").split(","))
-        # NOT INDEXED: a table is read by itself, however broken its indexes are.
-        sql = f"SELECT {names} FROM {table} NOT INDEXED ORDER BY {order}"
-        try:
-            for row in source.execute(sql):
-                try:
-                    target.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)
-                except sqlite3.IntegrityError as error:
-                    trouble = str(error)
-        except sqlite3.DatabaseError as error:
-            trouble = str(error)
-            continue
-        break
-    return trouble
 
 
 # --- messages that are damaged ---------------------------------------------------------------------------------------
@@ -287,6 +192,7 @@ def _count_anew(connection: sqlite3.Connection) -> None:
         if maker == f"{account:x}":
             emails[account] = max(emails.get(account, 0), int(email, 16))
     execute, now = connection.execute, int(time.time())
+    know_segments(connection)
     # A message without a mailbox, or of a mailbox that another account has, stays: the check tells of it.
     for (number,) in execute("SELECT id FROM mailboxes").fetchall():
         total, unseen, size, uid, modseq = boxes.get(number, [0, 0, 0, 0, 0])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import sqlite3
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,26 +16,17 @@ from twisted_mail_kit.stores.sqlite import schema
 from twisted_mail_kit.stores.sqlite.backup import MARK
 from twisted_mail_kit.stores.sqlite.files import PART, Files, copy_file, is_full
 from twisted_mail_kit.stores.sqlite.fsck import check
-
-FAR = 1 << 32
-"""How far modseqs and email ids jump: more than an account can have been given since the backup."""
-SOME = 1 << 20
-"""How far what is scarcer jumps: numbers of accounts, mailboxes and segments, and UIDVALIDITY."""
-RUNS = 1 << 16
-"""How far the number of the run jumps, which blob numbers begin with: so many starts of a server."""
-
-# Mail programs remember what they saw after the backup was made, and the store has forgotten it. No UID under the same
-# UIDVALIDITY, no modseq, no email, blob or mailbox id may come to mean something else. Every mailbox gets a new
-# UIDVALIDITY (RFC 3501 2.3.1.1). To let UIDs jump would not do: what was expunged after the backup is there again under
-# its old UID, and a program that looks for new mail above the last UID that it knows would never see it. All earlier
-# modseqs are forgotten ones, so who asks for changes is told to begin anew.
+from twisted_mail_kit.stores.sqlite.renumber import renumber
+from twisted_mail_kit.stores.sqlite.repair import repair
 
 
-def restore(directory: Path, root: Path, files: Files | None = None) -> Findings:
+def restore(directory: Path, root: Path, files: Files | None = None, is_partial: bool = False) -> Findings:
     """Make `root`, which must not be there or be empty, the store that `directory` is a backup of; waits for the disk.
 
-    Every checksum is looked at first. Raises ConfigurationError (no backup, the target is taken), Unavailable (the
-    backup is damaged), OverQuota (no room). Until it is done there is nothing at `root`.
+    Every checksum is looked at first. `is_partial`: where the backup is damaged, restore the rest of it; `problems` is
+    what was found, and what is not in the new store, as `repair` tells it. Raises ConfigurationError (no backup, the
+    target is taken), Unavailable (the backup is damaged), OverQuota (no room). Until it is done there is nothing at
+    `root`.
     """
     files = files or Files()
     if not (directory / MARK).is_file():
@@ -44,11 +35,13 @@ def restore(directory: Path, root: Path, files: Files | None = None) -> Findings
         raise ConfigurationError([f"{directory}: this backup was never finished: there is nothing to restore"])
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ConfigurationError([f"{root}: is not empty: nothing is restored on top of what is there"])
-    _see_that_it_is_whole(directory, files)
+    if not is_partial:
+        _see_that_it_is_whole(directory, files)
     new = root.with_name(root.name + PART)
     try:
         shutil.rmtree(new, ignore_errors=True)  # left by one that was interrupted
         counts = _copy(directory, new, files)
+        problems = _keep_what_is_whole(new, files) if is_partial else ()
         counts |= _go_on_from_here(new / schema.INDEX)
         files.sync_directory(new)
         if root.exists():
@@ -64,7 +57,17 @@ def restore(directory: Path, root: Path, files: Files | None = None) -> Findings
         if isinstance(error, sqlite3.Error):
             raise schema.trouble(new / schema.INDEX, error) from error
         raise
-    return Findings(counts)
+    return Findings(counts, tuple(line.replace(str(new), str(root)) for line in problems))
+
+
+def _keep_what_is_whole(new: Path, files: Files) -> Sequence[str]:
+    """Repair the copy, in today's format; answers what was found and done."""
+    index = new / schema.INDEX
+    try:
+        schema.open_writer(index, 5.0, 16 << 20).close()
+    except ConfigurationError:
+        pass  # it is damaged, so it is made anew
+    return repair(new, files).problems
 
 
 def _see_that_it_is_whole(directory: Path, files: Files) -> None:
@@ -82,7 +85,7 @@ def _see_that_it_is_whole(directory: Path, files: Files) -> None:
         raise Unavailable(
             f"{directory}: the backup is damaged, nothing was restored: {problems[0]}"
             + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
-            + ": copy it and run mailkit fsck --repair on the copy, or take an older one"
+            + ": take an older one, or restore the rest of it with --partial"
         )
 
 
@@ -113,7 +116,7 @@ def _go_on_from_here(index: Path) -> dict[str, int]:
             if problems:
                 raise Unavailable(f"the backup is damaged, nothing was restored: {problems[0]}")
         connection.execute("BEGIN IMMEDIATE")
-        _renumber(connection, int(time.time()))
+        renumber(connection, int(time.time()))
         connection.execute("COMMIT")
         counts = {
             "accounts": connection.execute("SELECT count(*) FROM accounts").fetchone()[0],
@@ -127,26 +130,3 @@ def _go_on_from_here(index: Path) -> dict[str, int]:
 def _version(index: Path) -> int:
     with closing(sqlite3.connect(index)) as connection:
         return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _renumber(connection: sqlite3.Connection, now: int) -> None:
-    execute = connection.execute
-    execute("DELETE FROM removals")
-    execute(
-        "UPDATE accounts SET modseq = modseq + ?1, forgotten = modseq + ?1, emails = emails + ?1, removals = 0", (FAR,)
-    )
-    kept = dict(execute("SELECT key, value FROM store").fetchall())
-    base = max(kept["uidvalidity"], now) + SOME
-    execute(
-        "UPDATE mailboxes SET uidvalidity = ? + place,"
-        " modseq = (SELECT modseq FROM accounts WHERE accounts.id = mailboxes.account)"
-        " FROM (SELECT id AS number, row_number() OVER (ORDER BY id) AS place FROM mailboxes) WHERE number = id",
-        (base,),
-    )
-    (mailboxes,) = execute("SELECT count(*) FROM mailboxes").fetchone()
-    execute("UPDATE store SET value = ? WHERE key = 'uidvalidity'", (base + mailboxes,))
-    execute("UPDATE store SET value = value + ? WHERE key = 'run'", (RUNS,))
-    execute("INSERT OR REPLACE INTO store VALUES ('identity', ?)", (secrets.token_bytes(16),))
-    for table in ("accounts", "mailboxes", "segments"):
-        if not execute("UPDATE sqlite_sequence SET seq = seq + ? WHERE name = ?", (SOME, table)).rowcount:
-            execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (table, SOME))

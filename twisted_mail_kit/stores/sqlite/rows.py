@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
@@ -130,6 +131,20 @@ def listing(mailbox: int, rows: list[tuple[Any, ...]]) -> Listing:
     base = mailbox << 32
     ids, flags, modseqs, sizes, dates = zip(*rows, strict=True)
     return Listing([id - base for id in ids], [FLAGS[packed] for packed in flags], modseqs, sizes, dates)
+
+
+def packed_listing(mailbox: int, pages: Iterable[list[tuple[Any, ...]]]) -> Listing:
+    """Packed columns, from pages of rows of LISTED, however many."""
+    uids, modseqs, sizes, dates = array("I"), array("q"), array("q"), array("q")
+    flags: list[frozenset[str]] = []
+    for page in pages:
+        some = listing(mailbox, page)
+        uids.extend(some.uids)
+        flags.extend(some.flags)
+        modseqs.extend(some.modseqs)
+        sizes.extend(some.sizes)
+        dates.extend(some.internal_dates)
+    return Listing(uids, flags, modseqs, sizes, dates)
 
 
 def message(row: tuple[Any, ...]) -> Message:

@@ -29,6 +29,9 @@ def salvage(root: Path, folder: Path) -> Findings:
             raise ConfigurationError([f"{folder}: is not empty"])
         for path in (*sorted(root.glob("segments/*.log")), *sorted(root.glob("large/*/*.blob"))):
             passed_over = 0
+            if not path.is_file():
+                problems.append(f"{path}: there is something here that is no file")
+                continue
             try:
                 source = path.open("rb")
             except OSError as error:
@@ -56,19 +59,38 @@ def salvage(root: Path, folder: Path) -> Findings:
     return Findings(counts, tuple(problems))
 
 
-def records(octets: mmap.mmap) -> Iterator[tuple[int, int, int]]:
+def whole_records(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """(blob number, octets) of each whole record of a file that begins at `start` or later. Raises OSError."""
+    if path.is_file():
+        with path.open("rb") as source:
+            for number, offset, size in places(path, start):
+                source.seek(offset)
+                yield number, source.read(size)
+
+
+def places(path: Path, start: int = 0) -> Iterator[tuple[int, int, int]]:
+    """As `records`, of a file that begins at `start` or later; a pipe or a folder has none. Raises OSError."""
+    if not path.is_file():
+        return
+    with path.open("rb") as source:
+        if os.fstat(source.fileno()).st_size > start:
+            with mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as octets:
+                yield from records(octets, start)
+
+
+def records(octets: mmap.mmap, start: int = 0) -> Iterator[tuple[int, int, int]]:
     """(blob number, offset of the first octet, size) of each whole record; what lies between them is passed over."""
-    at = octets.find(MAGIC)
+    at = octets.find(MAGIC, start)
     while 0 <= at <= len(octets) - HEADER_SIZE:
         header = octets[at : at + HEADER.size]
         if CHECK.unpack_from(octets, at + HEADER.size)[0] == crc32(header):
             _, number, size, checksum = HEADER.unpack(header)
-            start = at + HEADER_SIZE
-            if start + size <= len(octets):
-                with memoryview(octets) as whole, whole[start : start + size] as piece:
+            first = at + HEADER_SIZE
+            if first + size <= len(octets):
+                with memoryview(octets) as whole, whole[first : first + size] as piece:
                     is_whole = crc32(piece) == checksum
                 if is_whole:
-                    yield number, start, size
-                    at = octets.find(MAGIC, start + size)
+                    yield number, first, size
+                    at = octets.find(MAGIC, first + size)
                     continue
         at = octets.find(MAGIC, at + 1)

@@ -7,15 +7,23 @@ import secrets
 import sqlite3
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from twisted_mail_kit.errors import ConfigurationError, Unavailable
+from twisted_mail_kit.stores.sqlite import wal
 from twisted_mail_kit.stores.sqlite.files import Files
+from twisted_mail_kit.stores.sqlite.header import Header, read_header
+from twisted_mail_kit.stores.sqlite.keeping import keep_copy
 from twisted_mail_kit.stores.sqlite.upgrade import upgrade
+
+log = Logger()
 
 APPLICATION_ID = 0x544D4B31
 VERSION = 2
 INDEX = "index.sqlite"
 LOST = "lost+found"
 OURS = {INDEX, f"{INDEX}-wal", f"{INDEX}-shm", f"{INDEX}-journal", "segments", "large", LOST}
+OURS |= {f"{INDEX}.old", f"{INDEX}.new"}
 
 # A message's row id is mailbox << 32 | uid: a mailbox's messages lie side by side, in the order of their UIDs, and
 # one number finds each. Flags are an integer (system flags), or JSON where there are keywords; see rows.py.
@@ -49,7 +57,8 @@ SCHEMA = (
     """CREATE TABLE removals (
         account INTEGER NOT NULL, modseq INTEGER NOT NULL, message INTEGER NOT NULL, email_id TEXT NOT NULL,
         time INTEGER NOT NULL, PRIMARY KEY (account, modseq, message)) WITHOUT ROWID""",
-    # Mailboxes that are gone, and whose messages housekeeping takes away.
+    # Mailboxes that are gone, and whose messages housekeeping takes away; by its negated number, an account whose
+    # removals it takes away.
     "CREATE TABLE graves (mailbox INTEGER PRIMARY KEY, account INTEGER NOT NULL)",
     # Who may read which octets, and where they are. `gone`: when the last reference went.
     """CREATE TABLE blobs (
@@ -74,26 +83,40 @@ def prepare(root: Path, files: Files) -> Path:
     """
     index = root / INDEX
     try:
-        if not root.is_dir():
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files.sync_directory(root.parent)
-        _see_that_we_may_write(root)
+        make_folder(root, files)
+        see_that_we_may_write(root)
         # A hidden file is nobody's data: a mount point's `.snapshot`, a `.gitkeep`.
         strangers = {name for name in os.listdir(root) if not name.startswith(".")} - OURS  # noqa: PTH208
-        if strangers and not index.exists():
+        is_missing = not index.is_symlink() and not index.exists()
+        is_empty = index.is_file() and not index.stat().st_size
+        if strangers and (is_missing or is_empty):
             raise ConfigurationError([f"{root}: not a mail store, {min(strangers)} is in it"])
-        if not index.exists():
+        if is_missing or is_empty:
             _see_that_no_mail_is_here(root, index)
+            keep_a_log_without_database(index, root / LOST)
+        if is_missing:
             root.chmod(0o700)
             try:
                 files.close(files.create(index))
             except FileExistsError:
                 pass  # another process was quicker
             files.sync_directory(root)
-        _see_that_we_may_write(index)
+        see_that_it_is_a_file(index)
+        see_that_we_may_write(index)
     except OSError as error:
-        raise Unavailable(f"{root}: {error.strerror}") from error
+        raise Unavailable(f"{error.filename or root}: {error.strerror}") from error
     return index
+
+
+def make_folder(root: Path, files: Files) -> None:
+    """Where there is none yet. Raises ConfigurationError, OSError."""
+    if root.is_symlink() and not root.exists():
+        raise ConfigurationError([f"{root}: a link to {root.readlink()}, which is not there: is a disk not mounted?"])
+    if root.exists() and not root.is_dir():
+        raise ConfigurationError([f"{root}: there is something here that is no folder: take it away"])
+    if not root.exists():
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.sync_directory(root.parent)
 
 
 def _see_that_no_mail_is_here(root: Path, index: Path) -> None:
@@ -108,28 +131,91 @@ def _see_that_no_mail_is_here(root: Path, index: Path) -> None:
             )
 
 
+def keep_a_log_without_database(database: Path, lost: Path) -> None:
+    """SQLite removes a log whose database is empty. After the first commit that is no half-made database. Raises
+    OSError."""
+    its_log = wal.read_log(wal.log_path(database))
+    if its_log is not None and sum(frame.is_commit for frame in its_log.frames) > 1:
+        log.critical(
+            "{database}: is missing or empty, but its log is not: it is begun anew; the log as it was: {copy}",
+            database=str(database),
+            copy=str(keep_copy(database, lost)),
+        )
+
+
+def has_octets(path: Path) -> bool:
+    """There is such a file, and something in it. Raises OSError."""
+    return path.is_file() and path.stat().st_size > 0
+
+
 def trouble(index: Path, error: sqlite3.Error) -> Unavailable:
     """What SQLite says, with the file's name; and what to do, where the file is damaged."""
-    damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return Unavailable(f"{index}: {error}" + (": run mailkit fsck" if damaged else ""))
+    code, advice = getattr(error, "sqlite_errorcode", 0) & 0xFF, ""
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        advice = ": run mailkit fsck"
+    elif code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        advice = ": see whose it is; from a read-only disk, copy the folder to another one first"
+    return Unavailable(f"{index}: {error}{advice}")
 
 
-def _see_that_we_may_write(path: Path) -> None:
+def see_that_it_is_a_file(path: Path) -> None:
+    """Not a directory, a pipe, or a link to nowhere. Raises ConfigurationError, OSError."""
+    if path.is_symlink() and not path.exists():
+        raise ConfigurationError([f"{path}: a link to {path.readlink()}, which is not there: is a disk not mounted?"])
+    if not path.is_file():
+        raise ConfigurationError([f"{path}: there is something here that is no file: take it away"])
+
+
+def see_that_we_may_write(path: Path) -> None:
     """A store that can only be read is no store: flags, removals and the index's own log have to go somewhere."""
     if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise Unavailable(f"{path}: this server may not write here: give it the right, or a disk that is writable")
 
 
+def look_before_opening(database: Path, application: int, version: int) -> str:
+    """What SQLite must not open at all, as it would change it: another program's, or one of a newer format.
+
+    Answers what is damaged in its log (see wal.py), or nothing. Raises ConfigurationError, Unavailable.
+    """
+    try:
+        its_log = wal.read_log(wal.log_path(database))
+        header = read_header(database, its_log)
+        if header is not None:
+            see_whose_it_is(database, header, application, version)
+        elif has_octets(database):
+            raise ConfigurationError(
+                [
+                    f"{database}: is not a database: another program's file, or damaged: run mailkit fsck --repair, or"
+                    " put a backup back with mailkit restore"
+                ]
+            )
+        return wal.damage(database, its_log) if its_log is not None else ""
+    except OSError as error:
+        raise Unavailable(f"{error.filename or database}: {error.strerror}") from error
+
+
 def see_that_it_is_ours(connection: sqlite3.Connection, index: Path) -> int:
     """Answers how many tables there are. Raises ConfigurationError: another program's, or a newer format."""
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    return count_tables(connection, index, APPLICATION_ID, VERSION)
+
+
+def count_tables(connection: sqlite3.Connection, database: Path, application: int, version: int) -> int:
+    """As `see_that_it_is_ours`, of any database of ours."""
+    (its_application,) = connection.execute("PRAGMA application_id").fetchone()
+    (its_version,) = connection.execute("PRAGMA user_version").fetchone()
     tables = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
-    if tables and application != APPLICATION_ID:
-        raise ConfigurationError([f"{index}: a database of another program"])
-    if version > VERSION:
-        raise ConfigurationError([f"{index}: format {version} is newer than this program's {VERSION}"])
+    see_whose_it_is(database, Header(its_application, its_version, not tables), application, version)
     return tables
+
+
+def see_whose_it_is(database: Path, header: Header, application: int, version: int) -> None:
+    """Raises ConfigurationError: another program's, or a newer format."""
+    if header.application != application and (header.application or not header.is_empty):
+        raise ConfigurationError([f"{database}: a database of another program: see which folder is meant"])
+    if header.version > version:
+        raise ConfigurationError(
+            [f"{database}: format {header.version} is newer than this program's {version}: run the newer program"]
+        )
 
 
 def see_that_it_is_todays(connection: sqlite3.Connection, index: Path) -> None:
@@ -145,6 +231,9 @@ def open_writer(index: Path, lock_timeout: float, cache_size: int) -> sqlite3.Co
 
     Raises ConfigurationError for another program's database, or one of a newer format, and Unavailable.
     """
+    damage = look_before_opening(index, APPLICATION_ID, VERSION)
+    if damage:
+        raise ConfigurationError([f"{damage}: run mailkit fsck --repair, or put a backup back with mailkit restore"])
     try:
         connection = sqlite3.connect(
             index, timeout=lock_timeout, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -166,6 +255,7 @@ def open_writer(index: Path, lock_timeout: float, cache_size: int) -> sqlite3.Co
             upgrade(connection, index, VERSION)
         else:
             _make_tables(connection)
+        begin_a_new_log(connection, lock_timeout)
     except (ConfigurationError, Unavailable):
         connection.close()
         raise
@@ -178,6 +268,16 @@ def open_writer(index: Path, lock_timeout: float, cache_size: int) -> sqlite3.Co
             [f"{index}: {error}: run mailkit fsck --repair, or put a backup back with mailkit restore"]
         ) from error
     return connection
+
+
+def begin_a_new_log(connection: sqlite3.Connection, lock_timeout: float) -> None:
+    """What a crash has left at the end of the log is not to be taken for damage after the next. Raises sqlite3.Error.
+
+    Where another process has the database open, its log stays.
+    """
+    connection.execute("PRAGMA busy_timeout = 0")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}")
 
 
 def empty_log(index: Path) -> None:
@@ -193,10 +293,23 @@ def empty_log(index: Path) -> None:
         pass  # the log stays, and is read at the next start
 
 
+def reading(database: Path) -> str:
+    """The address of a database that is only read. On a read-only disk nobody writes to it, so no lock is asked for.
+
+    Where commits are still in its log there, SQLite cannot read it: it would have to make a file.
+    """
+    address = f"{database.absolute().as_uri()}?mode=ro"
+    try:
+        is_fixed = os.statvfs(database).f_flag & os.ST_RDONLY and not has_octets(wal.log_path(database))
+    except OSError:
+        is_fixed = False
+    return f"{address}&immutable=1" if is_fixed else address
+
+
 def open_reader(index: Path, lock_timeout: float) -> sqlite3.Connection:
     """A connection that only reads."""
     connection = sqlite3.connect(
-        f"{index.absolute().as_uri()}?mode=ro",
+        reading(index),
         uri=True,
         timeout=lock_timeout,
         isolation_level=None,

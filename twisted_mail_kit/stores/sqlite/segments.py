@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
@@ -23,6 +23,10 @@ CHECK = Struct(">I")
 HEADER_SIZE = HEADER.size + CHECK.size
 MAGIC = b"TMKb"
 NO_LOW = (1 << 63) - 1
+RUN = 120 * 1024
+"""Octets that are read at once: below what malloc asks the system for anew each time, which costs more than reading."""
+_GAP = 8 * 1024
+"""Octets of others that are read and thrown away rather than to read once more."""
 LARGE = 0
 """The segment number of blobs that have a file of their own."""
 
@@ -73,6 +77,51 @@ def large_path(root: Path, number: int) -> Path:
     return root / "large" / f"{number & 0xFF:02x}" / f"{number:x}.blob"
 
 
+# Hot path: the bodies of a whole mailbox. Messages that came one after the other lie so: one read gets them all, and
+# a record's header is made again and compared rather than taken apart.
+
+
+def runs(locations: Iterable[Location]) -> list[list[Location]]:
+    """The locations in the same order, put together where one read gets several: at most `RUN` octets, in one segment,
+    with little between them."""
+    result: list[list[Location]] = []
+    run: list[Location] = []
+    segment, begin, end = -1, 0, 0
+    for location in locations:
+        offset = location[2]
+        if (
+            location[1] == segment
+            and segment != LARGE
+            and end <= offset <= end + _GAP
+            and offset + location[3] - begin <= RUN
+        ):
+            run.append(location)
+        else:
+            run = [location]
+            result.append(run)
+            segment, begin = location[1], offset
+        end = offset + location[3]
+    return result
+
+
+def span(run: Sequence[Location]) -> tuple[int, int]:
+    """Where the records of a run begin in the file, and how many octets they have."""
+    start = run[0].offset - HEADER_SIZE
+    return start, run[-1].offset + run[-1].size - start
+
+
+def cut_run(octets: bytes, start: int, run: Sequence[Location]) -> list[bytes]:
+    """The blobs out of the octets that begin at `start` of the file. Raises Damaged."""
+    result = []
+    for number, _, offset, size in run:
+        at = offset - start
+        body = octets[at : at + size]
+        if octets[at - HEADER_SIZE : at - CHECK.size] != HEADER.pack(MAGIC, number, size, crc32(body)):
+            check_record(octets[at - HEADER_SIZE : at + size], number, size)
+        result.append(body)
+    return result
+
+
 class SegmentReader:
     """Reads records; keeps the files that were read from last open."""
 
@@ -110,6 +159,20 @@ class SegmentReader:
         if len(octets) != wanted:
             raise Damaged(f"blob {location.number}: the file is too short")
         return octets
+
+    def read_run_now(self, run: Sequence[Location]) -> list[bytes] | None:
+        """Whole blobs of a run (see `runs`), or None where the disk would have to be waited for. In the reactor thread.
+
+        Raises FileNotFoundError, Damaged.
+        """
+        start, size = span(run)
+        octets = self._files.read_cached(self._file(run[0]).fd, size, start)
+        return None if octets is None else cut_run(octets, start, run)
+
+    def read_run(self, file: OpenFile, run: Sequence[Location]) -> list[bytes]:
+        """Whole blobs of a run. In any thread. Raises Damaged, OSError."""
+        start, size = span(run)
+        return cut_run(read_all(self._files, file.fd, size, start), start, run)
 
     def forget(self) -> None:
         """Let go of all files."""

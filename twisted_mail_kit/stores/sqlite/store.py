@@ -32,12 +32,22 @@ from twisted_mail_kit.stores.sqlite.batch import Batch
 from twisted_mail_kit.stores.sqlite.blobs import BlobWriter, Workroom
 from twisted_mail_kit.stores.sqlite.compaction import Compaction
 from twisted_mail_kit.stores.sqlite.files import Files
-from twisted_mail_kit.stores.sqlite.fsck import record_path, tell_missing
+from twisted_mail_kit.stores.sqlite.fsck import tell_missing
 from twisted_mail_kit.stores.sqlite.hints import Hints
 from twisted_mail_kit.stores.sqlite.housekeeping import Housekeeping, recover
-from twisted_mail_kit.stores.sqlite.operations import Work
-from twisted_mail_kit.stores.sqlite.reading import Reader
-from twisted_mail_kit.stores.sqlite.segments import Damaged, Location, Mistrusted, SegmentLog, SegmentReader
+from twisted_mail_kit.stores.sqlite.operations import Work, remove_account
+from twisted_mail_kit.stores.sqlite.reading import SHORT, Reader
+from twisted_mail_kit.stores.sqlite.records import record_path
+from twisted_mail_kit.stores.sqlite.segments import (
+    RUN,
+    Damaged,
+    Location,
+    Mistrusted,
+    SegmentLog,
+    SegmentReader,
+    runs,
+    span,
+)
 from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
 from twisted_mail_kit.stores.sqlite.writer import Request, Writer
 
@@ -186,13 +196,15 @@ class SQLiteStore:
     async def account_names(self, after: str = "", limit: int = 1000) -> Sequence[str]:
         """See IAccountList."""
         with self.asking() as reader:
-            return reader.account_names(after, max(limit, 0))
+            if limit <= SHORT:
+                return reader.account_names(after, max(limit, 0))
+        return await self.ask_elsewhere(lambda reader: reader.account_names(after, limit))
 
     async def remove_account(self, name: str) -> None:
         """See IAccountList."""
         if not _is_text(name):
             raise AccountNotFound(name)
-        await self.writer.submit(Request(job=lambda batch: _remove(batch, name)))
+        await self.writer.submit(Request(job=lambda batch: remove_account(batch, name)))
         self._locations.clear()
 
     def watch_changes(self, heard: Callable[[str, int], None]) -> Callable[[], None]:
@@ -308,6 +320,24 @@ class SQLiteStore:
             raise Unavailable(text) from error
         return await self.read_octets(moved, offset, size)
 
+    async def read_many(self, locations: Sequence[Location]) -> list[bytes | None]:
+        """Whole blobs; None for one that cannot be read this way now: `read_octets` says why."""
+        found: list[bytes | None] = []
+        for run in runs(locations):
+            try:
+                bodies = self._segments.read_run_now(run) if span(run)[1] <= 2 * RUN else None
+                if bodies is None:
+                    bodies = await self._read_run(run)
+            except (OSError, Damaged):
+                found += [None] * len(run)
+            else:
+                found += bodies
+        return found
+
+    def _read_run(self, run: Sequence[Location]) -> Awaitable[list[bytes]]:
+        file = self._segments.opened(run[0])
+        return self.in_thread(lambda: self._segments.read_run(file, run))
+
     def _look_again(self, location: Location) -> Location | None:
         """Where a blob is whose segment was removed since we last looked."""
         self._locations.clear()
@@ -351,17 +381,6 @@ class SQLiteStore:
         work = Work(batch, batch.account(number), {}, self.settings)
         work.run([CreateMailbox(("INBOX",), "inbox")])
         return number
-
-
-def _remove(batch: Batch, name: str) -> None:
-    row = batch.execute("SELECT id FROM accounts WHERE name = ?", (name,)).fetchone()
-    if row is None:
-        raise AccountNotFound(name)
-    batch.execute("INSERT INTO graves SELECT id, account FROM mailboxes WHERE account = ?", row)
-    batch.execute("DELETE FROM mailboxes WHERE account = ?", row)
-    batch.execute("DELETE FROM removals WHERE account = ?", row)
-    batch.execute("DELETE FROM accounts WHERE id = ?", row)
-    batch.forget(row[0])
 
 
 def _is_text(name: str) -> bool:
