@@ -13,16 +13,24 @@ from twisted.cred.strcred import StrcredException, makeChecker
 from zope.interface import Interface
 
 from twisted_mail_kit.checks.settings import LowDiskSettings, SenderIdentitySettings
-from twisted_mail_kit.cli.asking import become_owner
 from twisted_mail_kit.config import Chosen, Config, load
-from twisted_mail_kit.control.place import SOCKET
+from twisted_mail_kit.control.place import LOCK, SOCKET, take_lock
 from twisted_mail_kit.control.server import Control
+from twisted_mail_kit.control.status import status_verbs
 from twisted_mail_kit.control.store_verbs import store_verbs
 from twisted_mail_kit.control.verbs import queue_verbs
 from twisted_mail_kit.delivery.dkimkeys import load_keys
 from twisted_mail_kit.errors import ConfigurationError, MailError
 from twisted_mail_kit.fittings import Fittings, make_state_dir
-from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMailStore, IPasswords, ISpool
+from twisted_mail_kit.interfaces import (
+    IAccounts,
+    ICheck,
+    IDeliveryTarget,
+    IMaildropStore,
+    IMailStore,
+    IPasswords,
+    ISpool,
+)
 from twisted_mail_kit.kit import Listener, MailKit, parse_endpoint
 from twisted_mail_kit.net.blocking import adapted
 from twisted_mail_kit.net.tls import Certificates
@@ -39,19 +47,30 @@ class Configured:
         self.path = path
         self.reactor = reactor
         self.config = config = load(path)
-        make_state_dir(config.tables.state)
-        context = context_of(config, reactor)
         # Root may read keys; who we are going to be, perhaps not.
-        certificates = certificates_of(config)
+        self._certificates = certificates_of(config)
         self._snapshot = Snapshot.of(config) if config.tables.workers else None
-        settings = outgoing_settings(config)
-        if user is not None and config.tables.state.stat().st_uid != user[0]:
-            for made in (config.tables.state, *config.tables.state.rglob("*")):
+        self._settings = outgoing_settings(config)
+        self._user = user
+        if user is not None:
+            import_the_rest()
+        self._lock = -1
+
+    def open(self) -> MailKit:
+        """See `running.Host`. Nothing below the state folder is touched before it is ours."""
+        config, user, state = self.config, self._user, self.config.tables.state
+        make_state_dir(state)
+        is_theirs = user is None or state.stat().st_uid == user[0]
+        with acting_as(user if is_theirs else None):
+            self._lock = take_lock(state / LOCK)
+        if user is not None and not is_theirs:
+            for made in (state, *state.rglob("*")):
                 os.chown(made, *user, follow_symlinks=False)
         with acting_as(user):
-            self._put_together(context, certificates, settings)
+            self._put_together(context_of(config, self.reactor), self._certificates, self._settings)
         for one in config.tables.listen:
             self.kit.listen(one.service, one.endpoint, one.tls)
+        return self.kit
 
     def _put_together(self, context: Context, certificates: Certificates | None, settings: OutgoingSettings) -> None:
         """Open store and spool. What is made here belongs to who we are going to be."""
@@ -68,10 +87,14 @@ class Configured:
             )
         fittings = fit(config, context, certificates, self.outgoing)
         store = make_part(config, config.store, context, IMailStore)
+        if self._snapshot is not None and (config.reception is not None or IMaildropStore.providedBy(store)):
+            why = "a [reception], or a store of maildrops, has to be in one process with the sessions: workers = 0"
+            raise ConfigurationError([f"{config.file}: {why}"])
         if self._snapshot is not None:
             self.kit: MailKit = OwnerKit(
                 workers=config.tables.workers,
                 snapshot=self._snapshot,
+                crew=config.tables.crew,
                 store=store,
                 reactor=reactor,
                 **asdict(fittings, recurse=False),
@@ -80,15 +103,16 @@ class Configured:
             self.kit = MailKit(store=store, reactor=reactor, **asdict(fittings, recurse=False))
         self.kit.reread = self._reread
         self.kit.refitted = self._refitted
-        verbs = dict(store_verbs(store, config.tables.state))
+        verbs = dict(status_verbs(self.kit))
+        verbs |= store_verbs(store, config.tables.state)
         if self.outgoing is not None:
             verbs |= queue_verbs(self.outgoing.desk)
         self.control = Control(config.tables.state / SOCKET, reactor, verbs)
         self._next: tuple[Config, OutgoingSettings] | None = None
 
-    def claim(self) -> None:
-        """Open the socket for the operator's hands; whoever has it is the one server on this state folder."""
-        self.control.start()
+    def start(self) -> None:
+        """Open the socket for the operator's hands."""
+        self.control.start(has_lock=True)
 
     async def prepare(self) -> None:
         """Nothing: the operator has made the accounts."""
@@ -96,6 +120,12 @@ class Configured:
     async def close(self) -> None:
         """Take the socket away."""
         await self.control.stop()
+
+    def leave(self) -> None:
+        """Another server may have the state folder."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def accounts(self) -> list[dict[str, str]]:
         """None that were made for trying out."""
@@ -115,6 +145,7 @@ class Configured:
                 ("hostname", before.tables.hostname, config.tables.hostname),
                 ("state", before.tables.state, config.tables.state),
                 ("workers", before.tables.workers, config.tables.workers),
+                ("[crew]", before.tables.crew, config.tables.crew),
                 ("[[listen]]", before.tables.listen, config.tables.listen),
                 ("[store]", before.store, config.store),
                 ("[spool]", before.spool, config.spool),
@@ -136,6 +167,14 @@ class Configured:
         self.config, settings = self._next
         if self.outgoing is not None:
             self.outgoing.change(settings, self.kit.parts.reception)
+
+
+def import_the_rest() -> None:
+    """Import what is otherwise imported when it is first needed: whoever root is about to become may not be able to
+    read it, where Python lies in root's own folder."""
+    import scramp  # noqa: F401
+
+    import twisted_mail_kit.net.fetch  # noqa: F401
 
 
 @contextmanager
@@ -206,8 +245,12 @@ def fit(
         domains=tables.domains,
         auth=tuple(checkers),
         accounts=accounts,
-        checks=tuple(make_part(config, one, context, ICheck) for one in with_usual_checks(config.checks)),
+        checks=tuple(
+            make_part(config, one, context, ICheck)
+            for one in (with_usual_checks(config.checks) if config.reception is None else ())
+        ),
         outbound=outgoing if config.outbound is None else make_part(config, config.outbound, context, IDeliveryTarget),
+        reception=None if config.reception is None else make_part(config, config.reception, context, IDeliveryTarget),
         certificates=certificates,
         settings=config.settings,
         state_dir=tables.state,
@@ -270,8 +313,11 @@ def passwords_of(path: Path | None, state: str | None, reactor: Any) -> Any:
         from twisted_mail_kit.demo import demo_passwords
 
         return demo_passwords(state, reactor)
+    from twisted_mail_kit.cli.asking import become_owner  # it brings click, and a server needs none
+
     config = load(path)
     make_state_dir(config.tables.state)
+    import_the_rest()
     become_owner(config.tables.state.stat())
     for chosen in config.auth:
         part = make_part(config, chosen, context_of(config, reactor), Interface)

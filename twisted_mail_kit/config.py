@@ -24,6 +24,7 @@ from twisted_mail_kit.queue.settings import QueueSettings
 from twisted_mail_kit.smtp.relay.settings import RelaySettings, RouteSettings
 from twisted_mail_kit.smtp.settings import SMTPSettings
 from twisted_mail_kit.tables import Problems, read_table
+from twisted_mail_kit.workers.settings import CrewSettings
 
 _DOMAIN = matches_re(r"[^\s@/\\\[\]]+")
 
@@ -82,6 +83,7 @@ class Tables:
     """Keys that sign outgoing mail."""
     signing: DKIMSettings = field(factory=DKIMSettings)
     login: LoginSettings = field(factory=LoginSettings)
+    crew: CrewSettings = field(factory=CrewSettings)
 
 
 @frozen
@@ -108,6 +110,7 @@ class Config:
     checks: tuple[Chosen, ...]
     spool: Chosen
     outbound: Chosen | None
+    reception: Chosen | None
 
     @property
     def settings(self) -> KitSettings:
@@ -137,7 +140,10 @@ def load(path: Path, text: str | None = None) -> Config:
     strcred = _strcred(raw, problems)
     checks = _choose_many("check", raw.pop("check", []), problems)
     outbound = _choose("delivery", raw.pop("outbound"), None, problems, "outbound") if "outbound" in raw else None
-    tables = read_table(Tables, raw, "", problems, (*_PLUGIN_TABLES, "strcred", "check", "outbound"))
+    reception = _choose("delivery", raw.pop("reception"), None, problems, "reception") if "reception" in raw else None
+    if reception is not None and checks:
+        problems.add("", "check", "with a [reception] of its own nobody asks the checks")
+    tables = read_table(Tables, raw, "", problems, (*_PLUGIN_TABLES, "strcred", "check", "outbound", "reception"))
     if problems.lines or tables is None:
         raise ConfigurationError(problems.lines)
     here = path.absolute().parent
@@ -157,6 +163,7 @@ def load(path: Path, text: str | None = None) -> Config:
         checks=checks,
         spool=_there(chosen["spool"]),
         outbound=outbound,
+        reception=reception,
     )
 
 

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IOpenSSLContextFactory
 
 from twisted_mail_kit.accounts.directory import Directory
 from twisted_mail_kit.auth.passwords import PasswordFile
+from twisted_mail_kit.control.place import LOCK, take_lock
 from twisted_mail_kit.delivery.catchall import Redirect
 from twisted_mail_kit.delivery.local import LocalDelivery
 from twisted_mail_kit.errors import AccountNotFound, ConfigurationError
@@ -38,7 +39,14 @@ class Demo:
     def __init__(self, reactor: Any, state: Path | None = None, listen: list[str] | None = None) -> None:
         self.reactor = reactor
         self.state = state or default_state()
+        self._endpoints = endpoints(listen or [])
+        self._lock = -1
+
+    def open(self) -> MailKit:
+        """See `running.Host`."""
+        reactor = self.reactor
         make_state_dir(self.state)
+        self._lock = take_lock(self.state / LOCK)
         self.passwords = demo_passwords(str(self.state), reactor)
         store = SQLiteStore(self.state / "store", reactor)
         accounts = Directory(domains=["localhost"], passwords=self.passwords)
@@ -54,16 +62,17 @@ class Demo:
             state_dir=self.state,
             reactor=reactor,
         )
-        for service, endpoint in endpoints(listen or []).items():
+        for service, endpoint in self._endpoints.items():
             self.kit.listen(service, endpoint)
+        return self.kit
 
     @property
     def password_file(self) -> Path:
         """Holds the password of the demo account, alone."""
         return self.state / "demo-password"
 
-    def claim(self) -> None:
-        """Nothing: two demos on one folder share its store, and queue nothing."""
+    def start(self) -> None:
+        """Nothing: a demo takes no orders."""
 
     async def prepare(self) -> None:
         """At the first run: make the account, and put the samples into its inbox."""
@@ -79,6 +88,12 @@ class Demo:
 
     async def close(self) -> None:
         """Nothing is left open."""
+
+    def leave(self) -> None:
+        """Another demo may have the state folder."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     async def _deliver(self, trace_id: str, octets: bytes) -> None:
         envelope = Envelope(None, Peer("", service="lmtp", is_local=True), trace_id, received_at=self.reactor.seconds())

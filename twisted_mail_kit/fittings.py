@@ -27,16 +27,19 @@ from twisted_mail_kit.interfaces import (
     IAuthenticator,
     ICheck,
     IDeliveryTarget,
+    IMaildropStore,
     IMailStore,
     IPasswords,
     IReception,
 )
 from twisted_mail_kit.net.blocking import release
 from twisted_mail_kit.net.factory import SessionFactory
+from twisted_mail_kit.net.shared import Shared
 from twisted_mail_kit.pop3.factory import make_factory as make_pop3
 from twisted_mail_kit.pop3.settings import POP3Settings
 from twisted_mail_kit.smtp.factory import make_factory as make_smtp
 from twisted_mail_kit.smtp.settings import SMTPSettings
+from twisted_mail_kit.stores.folders import make_folder
 
 
 @frozen(kw_only=True)
@@ -64,11 +67,12 @@ class Fittings:
     accounts: IAccounts | None = None
     checks: tuple[ICheck, ...] = ()
     outbound: IDeliveryTarget | None = None
+    reception: IDeliveryTarget | None = None
     certificates: IOpenSSLContextFactory | None = None
     settings: KitSettings = field(factory=KitSettings)
     state_dir: Path | None = None
 
-    def put_together(self, store: IMailStore, reactor: Any) -> Parts:
+    def put_together(self, store: IMailStore, reactor: Any, shared: Shared) -> Parts:
         """Make the doorkeeper and the pipeline. Raises ConfigurationError."""
         settings = self.settings
         accounts = self.accounts or _addresses_of(self.domains, self.auth)
@@ -77,7 +81,9 @@ class Fittings:
         if self.auth:
             domain = self.domains[0] if self.domains else self.hostname
             portal = Portal(MailRealm(store, default_domain=domain))
-            authenticator = Doorkeeper(portal, self.auth, reactor, settings.login, domain)
+            authenticator = Doorkeeper(portal, self.auth, reactor, settings.login, domain, shared)
+        if self.reception is not None:
+            return Parts(self, authenticator, self._own_reception(), reactor, shared)
         pipeline = Pipeline(
             hostname=self.hostname,
             router=Router(self.domains, accounts, settings.delivery, outbound=self.outbound),
@@ -87,7 +93,29 @@ class Fittings:
             spool=spool,
             reactor=reactor,
         )
-        return Parts(self, authenticator, pipeline, reactor)
+        return Parts(self, authenticator, pipeline, reactor, shared)
+
+    def problem_with(self, service: str, store: IMailStore) -> str:
+        """Why there cannot be such a service; empty: there can."""
+        if service in ("imap", "pop3", "submission") and not self.auth:
+            return f"{service} needs somebody who may log in: give the kit an `auth`"
+        if IMaildropStore.providedBy(store):
+            if service == "imap":
+                return "imap needs mailboxes: the store has maildrops only, for POP3"
+            if service != "pop3" and self.reception is None:
+                return f"{service} needs a `reception`: mail cannot be delivered into a store of maildrops"
+        return ""
+
+    def _own_reception(self) -> IReception:
+        """What takes the pipeline's place. Raises ConfigurationError."""
+        if self.checks:
+            raise ConfigurationError(["checks are the pipeline's: with a `reception` of its own nobody asks them"])
+        assert self.reception is not None
+        if IReception.providedBy(self.reception):
+            return self.reception
+        from twisted_mail_kit.adapters.reception import Reception  # it brings twisted.mail
+
+        return Reception(self.reception, self.hostname)
 
 
 @frozen
@@ -98,9 +126,11 @@ class Parts:
     authenticator: IAuthenticator | None
     reception: IReception
     reactor: Any
+    shared: Shared
 
-    def factory(self, service: str, offer_tls: bool, watch: Callable[..., Any]) -> SessionFactory:
-        """A new factory for a service."""
+    def factory(self, service: str, offer_tls: bool, watch: Callable[..., Any], name: str) -> SessionFactory:
+        """A new factory for a service; factories of the same name count their connections together."""
+        shared = self.shared
         hostname, settings = self.fittings.hostname, self.fittings.settings
         certificates = self.fittings.certificates if offer_tls else None
         if service == "imap":
@@ -112,19 +142,29 @@ class Parts:
                 self.reactor,
                 watch,
                 settings.delivery.scan_limits(),
+                shared,
+                name,
             )
         if service == "pop3":
-            return make_pop3(hostname, self._login(service), certificates, settings.pop3, self.reactor)
+            return make_pop3(hostname, self._login(service), certificates, settings.pop3, self.reactor, shared, name)
         authenticator = self._login(service) if service == "submission" else None
         own = {"smtp": settings.smtp, "submission": settings.submission, "lmtp": settings.lmtp}[service]
-        return make_smtp(cast(Any, service), hostname, self.reception, authenticator, certificates, own, self.reactor)
+        return make_smtp(
+            cast(Any, service), hostname, self.reception, authenticator, certificates, own, self.reactor, shared, name
+        )
 
     def close(self) -> None:
         """Nobody logs in by these any more: let go of threads."""
         for checker in self.fittings.auth:
             if isinstance(checker, PasswordFile):
                 checker.close()
-        for part in (*self.fittings.auth, self.fittings.accounts, *self.fittings.checks, self.fittings.outbound):
+        for part in (
+            *self.fittings.auth,
+            self.fittings.accounts,
+            *self.fittings.checks,
+            self.fittings.outbound,
+            self.fittings.reception,
+        ):
             release(part)
 
     def _login(self, service: str) -> IAuthenticator:
@@ -153,6 +193,6 @@ def spool_folder(state_dir: Path) -> Path:
 def make_state_dir(path: Path) -> None:
     """Make the state folder, for us alone. Raises ConfigurationError."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path)
     except OSError as problem:
         raise ConfigurationError([f"{path}: the state folder cannot be made: {problem}"]) from None

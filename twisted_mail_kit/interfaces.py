@@ -23,6 +23,7 @@ from twisted_mail_kit.mail.facts import (
     Findings,
     FlagsSet,
     Listing,
+    ListingSince,
     Mailbox,
     Message,
     Removal,
@@ -56,6 +57,7 @@ class IMailStore(Interface):
         With `create`, make it where it is missing, with one mailbox in it: ``INBOX``, role ``inbox``, durable when
         this returns. Without it, raise AccountNotFound; an account never appears by being asked for. Opening is
         cheap, may be done often, and never reads other accounts. Names are compared as they are; they are no paths.
+        Raises BadSyntax for a name that cannot be kept: an empty one, or what is no text.
         """
 
     async def close() -> None:
@@ -90,7 +92,7 @@ class IAccount(Interface):
 
         A page ends between two modseqs, never within one, so it may hold more than `limit` rows. A message that came
         and went since may be told as removed only. Raises StateTooOld where the store has forgotten tombstones after
-        `since`; it remembers them for at least a week and 1,000 removals. Raises MailboxNotFound.
+        `since`, or was never there; it remembers them for at least a week and 1,000 removals. Raises MailboxNotFound.
         """
 
     async def apply(ops: Sequence[Operation], if_state: int | None = None, token: str | None = None) -> Applied:
@@ -165,11 +167,17 @@ class IListing(Interface):
         """Of at most `limit` messages with a UID greater than `after`, ascending by UID: what `messages` would say of
         them at this moment. A shorter one is the last. Raises MailboxNotFound."""
 
+    async def listing_since(mailbox_id: str, since: int) -> ListingSince:
+        """What came, changed and went in that mailbox after modseq `since`: all of it, as it is at one moment, where
+        `changes` gives pages. It may be the whole mailbox: make it of packed columns. Raises MailboxNotFound,
+        StateTooOld."""
+
 
 class IReadMany(Interface):
-    """An IAccount that reads of many messages at once what would be read one by one: FETCH of a whole mailbox, and SEARCH
-    in it, are several times as fast. Messages that are not there, or cannot be read this way now, are left out: who
-    misses one asks `messages` and `read_blob`, which say why. What is answered is held in memory: ask for little."""
+    """An IAccount that reads of many messages at once what would be read one by one: FETCH of a whole mailbox, and
+    SEARCH in it, are several times as fast. Messages that are not there, or cannot be read this way now, are left out:
+    who misses one asks `messages` and `read_blob`, which say why. What is answered is held in memory: ask for little.
+    """
 
     async def summaries(mailbox_id: str, uids: Sequence[int]) -> Sequence[tuple[int, bytes]]:
         """(UID, summary) of those of the `uids` (ascending) that are there, ascending. Raises MailboxNotFound."""
@@ -200,7 +208,8 @@ class IMaintenance(Interface):
     async def backup(directory: Path) -> Findings:
         """Make `directory` a copy of the store as it is at one moment, while mail goes in and out; durable when this
         returns. A directory that holds an earlier backup of this store is brought up to date, and only what is new is
-        copied. Raises Unavailable, OverQuota (the disk is full), ConfigurationError (the directory is something else).
+        copied. `problems`: messages that are damaged, one line each; all else is in the copy. Raises Unavailable,
+        OverQuota (the disk is full), ConfigurationError (the directory is something else).
         """
 
     async def check() -> Findings:
@@ -286,7 +295,8 @@ class IAccounts(Interface):
     """Who has which address. Asked at RCPT TO for every address in one of our own domains."""
 
     async def lookup(address: Address) -> Destination | None:
-        """Local (an account), Alias (other addresses), or None: nobody has it. Raises Unavailable."""
+        """Local (an account), Alias (other addresses), or None: nobody has it, which is told to senders for good. An
+        alias of an account that gets a copy too says so by `keep`, not among its targets. Raises Unavailable."""
 
     async def may_send_as(account: str, sender: Address) -> bool:
         """Whether mail of that account may carry this address as its return path, or in From."""
@@ -357,7 +367,10 @@ class IDelivery(Interface):
         Delivered means durable. Raises Refused or TryLater: the message, for all of them."""
 
     async def abort() -> None:
-        """Forget it; nothing was delivered. May be said at any time, more than once."""
+        """Forget it; nothing was delivered. May be said at any time, more than once; after `commit` it does nothing.
+
+        Said after a call that was cancelled, too: a `commit` in whose middle that was has delivered the message whole,
+        or not at all. A delivery that is lost without a word is in nobody's way."""
 
 
 class IReception(IDeliveryTarget):
@@ -389,7 +402,8 @@ class ICheck(Interface):
         """After RCPT TO; `destination` is None for an address that is not ours."""
 
     async def message(envelope: Envelope, recipients: Sequence[Recipient], message: IReceivedMessage) -> bytes | None:
-        """At the end of data. Answers header fields to put on top, whole lines ended by CR LF; or nothing."""
+        """At the end of data. Answers header fields to put on top, whole lines ended by CR LF, 64 KB at most; or
+        nothing. Steps before it may be missing: those of a session that began before a reload."""
 
 
 class IReceivedMessage(Interface):
@@ -559,6 +573,7 @@ __all__ = [
     "ISpool",
     "Lease",
     "Listing",
+    "ListingSince",
     "Local",
     "Mailbox",
     "Message",

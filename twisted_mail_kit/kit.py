@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import ConfigurationError
@@ -28,6 +30,7 @@ from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMai
 from twisted_mail_kit.net.blocking import adapted
 from twisted_mail_kit.net.factory import SessionFactory
 from twisted_mail_kit.net.proxied import ProxiedFactory
+from twisted_mail_kit.net.shared import Shared
 from twisted_mail_kit.stores.feed import Feed
 
 SERVICES = ("smtp", "submission", "lmtp", "pop3", "imap")
@@ -81,8 +84,9 @@ class MailKit(Service):
 
     `auth` is one or more twisted.cred checkers; without one nobody can log in. `accounts` says who has which address;
     without it the users of an `auth` that can name them have their names as addresses. `outbound` takes mail for
-    other domains; without it such mail is refused. `reactor` is clock, threads and network in one; without it the
-    global reactor is taken when the kit is made.
+    other domains; without it such mail is refused. `reception`, where there is one, takes all mail that comes in by
+    SMTP, submission and LMTP, and decides alone: `domains`, `accounts` and `outbound` are not asked. `reactor` is
+    clock, threads and network in one; without it the global reactor is taken when the kit is made.
     """
 
     log = Logger()
@@ -97,6 +101,7 @@ class MailKit(Service):
         accounts: IAccounts | None = None,
         checks: Sequence[ICheck] = (),
         outbound: IDeliveryTarget | None = None,
+        reception: IDeliveryTarget | None = None,
         certificates: IOpenSSLContextFactory | None = None,
         settings: KitSettings | None = None,
         state_dir: Path | None = None,
@@ -116,11 +121,13 @@ class MailKit(Service):
             accounts=adapted(accounts, reactor),
             checks=tuple(adapted(one, reactor) for one in checks),
             outbound=adapted(outbound, reactor),
+            reception=adapted(reception, reactor),
             certificates=certificates,
             settings=settings or KitSettings(),
             state_dir=state_dir,
         )
-        self.parts = self.fittings.put_together(store, reactor)
+        self.shared = self.make_shared()
+        self.parts = self.fittings.put_together(store, reactor, self.shared)
         self.listeners: list[Listener] = []
         self.ready: Deferred[list[Listener]] = Deferred()
         """Fires with `listeners` when all ports are open; fails with what kept one from opening."""
@@ -129,7 +136,7 @@ class MailKit(Service):
         self.refitted: Callable[[], None] | None = None
         """Called when a reload has succeeded."""
         self._wanted: list[_Wanted] = []
-        self._doors: list[tuple[str, str, Door]] = []
+        self._doors: list[tuple[str, str, str, Door]] = []
         self._factories: list[SessionFactory] = []
         self._ports: list[IListeningPort] = []
         self._opening: Deferred[Any] | None = None
@@ -142,12 +149,7 @@ class MailKit(Service):
         It offers STARTTLS where there are certificates, unless `tls` is "none" or "implicit". Its sessions are
         drained when the kit stops. Raises ConfigurationError.
         """
-        _known(service)
-        factory = self.parts.factory(
-            service, offer_tls=tls in (None, "starttls") and service != "lmtp", watch=self.feed.watch
-        )
-        self._factories.append(factory)
-        return factory
+        return self._factory(service, tls, f"factory {len(self._factories)}")
 
     def listen(self, service: str, endpoint: str, tls: str | None = None) -> None:
         """Open a port for `service` when the kit starts: an endpoints string, and none, starttls or implicit TLS.
@@ -160,8 +162,9 @@ class MailKit(Service):
         endpoint = endpoint.removeprefix("haproxy:")
         brings_its_own = endpoint.startswith("ssl:")
         _known(service)
-        if service in ("imap", "pop3", "submission") and not self.fittings.auth:
-            raise ConfigurationError([f"{service} needs somebody who may log in: give the kit an `auth`"])
+        problem = self.fittings.problem_with(service, self.store)
+        if problem:
+            raise ConfigurationError([problem])
         if tls is None:
             tls = "implicit" if brings_its_own else "starttls" if certificates and service != "lmtp" else "none"
         if tls not in TLS:
@@ -190,7 +193,7 @@ class MailKit(Service):
         """The first half of a reload: all is read and checked, nothing is changed. None: the log says what is wrong."""
         try:
             fittings = reread()
-            return fittings, fittings.put_together(self.store, self.reactor)
+            return fittings, fittings.put_together(self.store, self.reactor, self.shared)
         except ConfigurationError as problem:
             for line in problem.problems:
                 self.log.error("not reloaded, all stays as it was: {line}", line=line)
@@ -202,9 +205,9 @@ class MailKit(Service):
         """The second half: connections to come are served by these."""
         self.parts.close()
         self.fittings, self.parts = fittings, parts
-        for service, tls, door in self._doors:
+        for service, tls, name, door in self._doors:
             before = door.inner
-            door.change(self.factory(service, tls))
+            door.change(self._factory(service, tls, name))
             if not before.sessions:
                 self._factories.remove(before)  # one with sessions stays, to be drained
         if self.refitted is not None:
@@ -220,7 +223,7 @@ class MailKit(Service):
     def startService(self) -> None:
         """Open the ports, and begin to send what is queued."""
         super().startService()  # type: ignore[no-untyped-call]
-        self._begin().addCallbacks(self._opened, self.ready.errback)
+        self._begin().addCallback(self._opened).addErrback(self._not_opened)
 
     def stopService(self) -> Deferred[None]:
         """Take nobody new, let sessions end at a safe point, close the store."""
@@ -228,6 +231,28 @@ class MailKit(Service):
         return Deferred.fromCoroutine(self._stop())
 
     # --- inside ----------------------------------------------------------------------------------------------------
+
+    def make_shared(self) -> Shared:
+        """What the sessions know of each other."""
+        return Shared(self.reactor)
+
+    async def status(self) -> dict[str, Any]:
+        """``{"sessions": {service: count}, "workers": [...]}``: plain values."""
+        return {"sessions": self.sessions(), "workers": []}
+
+    def sessions(self) -> dict[str, int]:
+        """How many there are now, by service."""
+        return dict(Counter(session.service for factory in self._factories for session in factory.sessions))
+
+    def _factory(self, service: str, tls: str | None, name: str) -> SessionFactory:
+        _known(service)
+        problem = self.fittings.problem_with(service, self.store)
+        if problem:
+            raise ConfigurationError([problem])
+        offer_tls = tls in (None, "starttls") and service != "lmtp"
+        factory = self.parts.factory(service, offer_tls, self.feed.watch, name)
+        self._factories.append(factory)
+        return factory
 
     def _begin(self) -> Deferred[Any]:
         if self._opening is None:
@@ -241,8 +266,9 @@ class MailKit(Service):
 
     def _open(self, wanted: _Wanted) -> Deferred[None]:
         service, tls = wanted.service, wanted.tls
-        door = Door(self.factory(service, tls))
-        self._doors.append((service, tls, door))
+        name = f"{service} {self._wanted.index(wanted)}"  # the same in all processes
+        door = Door(self._factory(service, tls, name))
+        self._doors.append((service, tls, name, door))
         front: Any = door
         if wanted.wraps_tls:
             front = TLSMemoryBIOFactory(_Today(self), False, front)
@@ -263,6 +289,9 @@ class MailKit(Service):
         if IOutgoing.providedBy(outbound):
             outbound.start(self.parts.reception)
         self.ready.callback(self.listeners)
+
+    def _not_opened(self, failure: Failure) -> None:
+        self.ready.errback(failure)
 
     async def _stop(self) -> None:
         seconds = self.fittings.settings.drain

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ from twisted.python.modules import getModule
 from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
+import twisted
 from twisted_mail_kit.errors import PluginNotFound
 from twisted_mail_kit.interfaces import IMailPlugin
 
+_HERE, _TWISTED, _PYTHON = Path(__file__).parent, Path(twisted.__file__).parent, Path(sysconfig.get_path("stdlib"))
 KINDS = ("store", "auth", "accounts", "check", "delivery", "spool")
 
 
@@ -100,7 +104,26 @@ def broken() -> Iterator[tuple[str, str]]:
         try:
             module.load()
         except Exception as problem:
-            yield module.filePath.path, f"{type(problem).__name__}: {problem}"
+            yield module.filePath.path, f"{type(problem).__name__}: {problem}{place_of(problem)}"
+
+
+def place_of(problem: BaseException) -> str:
+    """`` (file, line n)`` of what has failed while it was imported: the innermost that is neither Python's nor ours."""
+    if isinstance(problem, SyntaxError) and problem.filename:
+        return f" ({problem.filename}, line {problem.lineno})"
+    for frame in reversed(traceback.extract_tb(problem.__traceback__)):
+        if _is_theirs(frame.filename):
+            return f" ({frame.filename}, line {frame.lineno})"
+    return ""
+
+
+def _is_theirs(file: str) -> bool:
+    path = Path(file)
+    if "plugins" in path.parts[-2:-1]:
+        return True
+    if file.startswith("<") or path.is_relative_to(_HERE) or path.is_relative_to(_TWISTED):
+        return False
+    return not path.is_relative_to(_PYTHON) or bool({"site-packages", "dist-packages"}.intersection(path.parts))
 
 
 def find(kind: str, name: str) -> Plugin:

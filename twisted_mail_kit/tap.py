@@ -86,7 +86,8 @@ def makeService(options: Options) -> IService:
             from twisted_mail_kit.assembly import Configured
 
             user = user_of(options)
-            return Running(Configured(Path(options["config"]).absolute(), reactor, user), reactor, ready_file)
+            host = Configured(Path(options["config"]).absolute(), reactor, user)
+            return Running(host, reactor, ready_file)
         from twisted_mail_kit.demo import Demo
 
         state = Path(options["state"]).expanduser().absolute() if options["state"] else None

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "twisted_mail_kit"
 ROOT = "twisted_mail_kit"
 
 SESSIONS = {"smtp", "imap", "pop3"}
-ROOMS = {"delivery", "checks", "auth", "accounts", "stores", "queue"}
+ROOMS = {"delivery", "checks", "auth", "accounts", "stores", "queue", "adapters"}
 DOORS = {"interfaces", "errors"}
 ASSEMBLY = {"kit", "fittings", "outgoing", "assembly", "config", "tables", "plugin", "demo", "running", "tap"}
 ASSEMBLY |= {"cli", "control", "reference", "workers"}

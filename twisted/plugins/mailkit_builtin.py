@@ -50,3 +50,24 @@ sqlite_spool = Plugin(
     options="twisted_mail_kit.queue.sqlite.settings.SpoolSettings",
     description="The queue's embedded default: SQLite below the state folder",
 )
+mounted_mailboxes = Plugin(
+    kind="store",
+    name="twisted-mail",
+    factory="twisted_mail_kit.adapters.plugin.mailboxes",
+    options="twisted_mail_kit.adapters.settings.MailboxSettings",
+    description="Maildrops of an existing twisted.mail IMailboxPOP3 realm: POP3 only",
+)
+mounted_logins = Plugin(
+    kind="auth",
+    name="twisted-cred",
+    factory="twisted_mail_kit.adapters.plugin.logins",
+    options="twisted_mail_kit.adapters.settings.LoginsSettings",
+    description="An existing twisted.cred checker or portal",
+)
+mounted_delivery = Plugin(
+    kind="delivery",
+    name="twisted-mail",
+    factory="twisted_mail_kit.adapters.plugin.delivery",
+    options="twisted_mail_kit.adapters.settings.MessageDeliverySettings",
+    description="An existing twisted.mail IMessageDelivery, or factory of them",
+)

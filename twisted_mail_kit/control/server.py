@@ -20,7 +20,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_mail_kit.control.place import remove_stale, short_address, take_lock
+from twisted_mail_kit.control.place import LOCK, remove_stale, short_address, take_lock
 from twisted_mail_kit.control.wire import BadRequest, Request, RequestWire
 from twisted_mail_kit.errors import BadSyntax, ConfigurationError, ConnectionEnded, Forbidden, MailError
 from twisted_mail_kit.net.factory import ConnectionLimits, SessionFactory
@@ -71,10 +71,12 @@ class Control:
         self._port: Any = None
         self._lock = self._folder = -1
 
-    def start(self) -> None:
-        """Open the socket. Raises ConfigurationError: another server runs here, or it cannot be opened."""
+    def start(self, has_lock: bool = False) -> None:
+        """Open the socket; take the lock first, unless its caller has it. Raises ConfigurationError: another server
+        runs here, or it cannot be opened."""
         try:
-            self._lock = take_lock(self.path.with_name(self.path.name + ".lock"))
+            if not has_lock:
+                self._lock = take_lock(self.path.with_name(LOCK))
             self._folder, address = short_address(self.path)
             remove_stale(self.path)
             limits = ConnectionLimits(per_listener=self.limits.at_once)

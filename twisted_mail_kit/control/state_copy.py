@@ -13,7 +13,9 @@ from twisted_mail_kit.errors import ConfigurationError, OverQuota, Unavailable
 from twisted_mail_kit.mail.facts import Findings
 from twisted_mail_kit.queue.sqlite import schema as queue_schema
 from twisted_mail_kit.queue.sqlite.backup import backup as backup_queue
+from twisted_mail_kit.queue.sqlite.fsck import check as check_queue
 from twisted_mail_kit.stores.sqlite import schema as store_schema
+from twisted_mail_kit.stores.sqlite.backup import see_that_they_are_two
 from twisted_mail_kit.stores.sqlite.files import PART, Files, copy_file, copy_into_place, is_full
 
 STORE, QUEUE, FILES = "store", "queue", "files"
@@ -29,9 +31,7 @@ def make_place(state: Path, directory: Path) -> None:
 
     Raises ConfigurationError where `directory` is no place for a backup of `state`, and Unavailable.
     """
-    here, there = state.resolve(), directory.resolve()
-    if here == there or here in there.parents or there in here.parents:
-        raise ConfigurationError([f"{directory}: a backup has to be outside of the state folder"])
+    see_that_they_are_two(state, directory, "the state folder")
     if directory.is_dir():
         strangers = {one.name for one in directory.iterdir() if not one.name.startswith(".")} - {STORE, QUEUE, FILES}
         if strangers:
@@ -44,9 +44,11 @@ def make_place(state: Path, directory: Path) -> None:
 
 def copy_state(state: Path, directory: Path) -> Findings:
     """Copy queue and small files; waits for the disk. `problems`: what was left out. Raises Unavailable, OverQuota."""
-    counts, problems, files = {"queued messages": 0, "state files": 0}, [], Files()
+    counts, files = {"queued messages": 0, "state files": 0}, Files()
+    problems: list[str] = []
     if (state / QUEUE / queue_schema.DATABASE).exists():
         counts["queued messages"] = backup_queue(state / QUEUE, directory / QUEUE, files)
+        problems += check_queue(directory / QUEUE, files).problems
     there = directory / FILES
     try:
         there.mkdir(mode=0o700, parents=True, exist_ok=True)

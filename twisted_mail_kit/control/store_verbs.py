@@ -9,10 +9,11 @@ from typing import Any
 from twisted.internet.threads import deferToThread
 
 from twisted_mail_kit.control.server import Verb
-from twisted_mail_kit.control.state_copy import STORE, copy_state, make_place
+from twisted_mail_kit.control.state_copy import QUEUE, STORE, copy_state, make_place
 from twisted_mail_kit.errors import BadSyntax, Unavailable
 from twisted_mail_kit.interfaces import IMaintenance
 from twisted_mail_kit.mail.facts import Findings
+from twisted_mail_kit.queue.sqlite import fsck as queue_fsck
 from twisted_mail_kit.stores.sqlite import SQLiteStore
 from twisted_mail_kit.stores.sqlite.overview import overview
 
@@ -23,7 +24,11 @@ def store_verbs(store: Any, state: Path) -> Mapping[str, Verb]:
     """``store.check``, ``store.compact``, ``store.show``, ``store.backup``: findings as plain values."""
 
     async def check() -> object:
-        return plain(await _able(store).check())
+        found = await _able(store).check()
+        queue = state / QUEUE
+        if await deferToThread(queue_fsck.is_here, queue):
+            found = together(found, await deferToThread(queue_fsck.check, queue))
+        return plain(found)
 
     async def compact() -> object:
         return plain(await _able(store).compact())
@@ -50,7 +55,10 @@ async def _whole_backup(store: IMaintenance, state: Path, directory: Path) -> Fi
 
 def together(*found: Findings) -> Findings:
     """All of them as one."""
-    counts = {what: count for one in found for what, count in one.counts.items()}
+    counts: dict[str, int] = {}
+    for one in found:
+        for what, count in one.counts.items():
+            counts[what] = counts.get(what, 0) + count
     return Findings(counts, tuple(problem for one in found for problem in one.problems))
 
 

@@ -68,6 +68,19 @@ class Listing(NamedTuple):
     internal_dates: Sequence[int]
 
 
+class ListingSince(NamedTuple):
+    """What has become of one mailbox, of one moment."""
+
+    until: int
+    """The account's modseq at that moment: ask for what came after this one next."""
+    mailbox: Mailbox
+    """As it is now."""
+    changed: Listing
+    """Messages that came, or have other flags, as they are now."""
+    removed: Sequence[int]
+    """UIDs, ascending."""
+
+
 class Removal(NamedTuple):
     """The tombstone of a message that is no longer in a mailbox (RFC 7162 VANISHED)."""
 

@@ -1,4 +1,4 @@
-"""ENVELOPE, BODY and BODYSTRUCTURE as IMAP writes them (RFC 3501 7.4.2)."""
+"""Strings and the ENVELOPE as IMAP writes them (RFC 3501 4.3, 7.4.2)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Final
 
 from twisted_mail_kit.mail.addresslist import MOST_TOKENS, parse_address_list
 from twisted_mail_kit.mail.headers import Headers, on_one_line
-from twisted_mail_kit.mail.part import Parameters, Part
 
 _NOT_QUOTABLE: Final = re.compile(rb'[\x00\r\n"\\\x80-\xff]')
 _MOST_TEXT: Final = 8 * 1024
@@ -16,8 +15,6 @@ _MOST_ADDRESSES: Final = 64 * 1024
 _SHORT: Final = 200
 _LONGEST_FORM: Final = 8 * 1024
 """Octets that the addresses of a short field never come to."""
-
-# A multipart has at least one part in IMAP's grammar; `Part` promises it.
 
 
 def string(value: bytes) -> bytes:
@@ -99,52 +96,4 @@ def _address_list(values: list[bytes], most: int) -> bytes:
     return b"(%b)" % b"".join(pieces) if pieces else b"NIL"
 
 
-def body(part: Part, extended: bool) -> bytes:
-    """BODYSTRUCTURE where `extended`, otherwise BODY, of a part and what is in it."""
-    if part.children:
-        form = b"%b %b" % (b"".join([body(child, extended) for child in part.children]), _name(part.subtype))
-        if extended:
-            form = b"%b %b %b" % (form, _parameters(part.parameters), _extension(part))
-        return b"(%b)" % form
-    form = b"%b %b %b %b %b %b %d" % (
-        _name(part.type),
-        _name(part.subtype),
-        _parameters(part.parameters),
-        nstring(part.content_id),
-        nstring(part.description),
-        _name(part.encoding),
-        part.end - part.body_start,
-    )
-    if part.type == "text":
-        form = b"%b %d" % (form, part.lines)
-    elif part.message is not None:
-        form = b"%b %b %b %d" % (form, part.envelope or NO_ENVELOPE, body(part.message, extended), part.lines)
-    if extended:
-        form = b"%b %b %b" % (form, nstring(part.md5), _extension(part))
-    return b"(%b)" % form
-
-
 NO_ENVELOPE: Final = b"(%b)" % b" ".join([b"NIL"] * 10)
-
-
-def _extension(part: Part) -> bytes:
-    if part.disposition is None:
-        disposition = b"NIL"
-    else:
-        disposition = b"(%b %b)" % (_name(part.disposition), _parameters(part.disposition_parameters))
-    language = b"(%b)" % b" ".join([_quoted(tag) for tag in part.language]) if part.language else b"NIL"
-    return b"%b %b %b" % (disposition, language, nstring(part.location))
-
-
-def _parameters(parameters: Parameters) -> bytes:
-    if not parameters:
-        return b"NIL"
-    return b"(%b)" % b" ".join([b"%b %b" % (string(name), string(value)) for name, value in parameters])
-
-
-def _name(name: str) -> bytes:
-    return string(name.encode("ascii"))
-
-
-def _quoted(value: bytes) -> bytes:
-    return b'"%b"' % value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from twisted_mail_kit.mail.headers import Headers
 
@@ -106,14 +106,27 @@ class Structure(NamedTuple):
     """Received fields (RFC 5321 6.3)."""
 
 
-def find_part(root: Part, path: tuple[int, ...]) -> Part | None:
+class Place(NamedTuple):
+    """Where a part is, and nothing else of it; fields as in `Part`."""
+
+    header_start: int
+    body_start: int
+    end: int
+    children: tuple[Place, ...]
+    message: Place | None
+
+
+Tree = TypeVar("Tree", Part, Place)
+
+
+def find_part(root: Tree, path: tuple[int, ...]) -> Tree | None:
     """The part that IMAP calls ``1.2``; ``()`` is the root. None where there is none such (RFC 3501 6.4.5).
 
     A message that is no multipart has one part, 1, which is the message itself. The parts of an embedded message are
     numbered below the part that holds it.
     """
     part = root
-    container: Part | None = root  # what the next number counts in: a multipart, or a message that is none
+    container: Tree | None = root  # what the next number counts in: a multipart, or a message that is none
     for number in path:
         if container is None:
             return None

@@ -1,0 +1,226 @@
+"""A MIME tree as fields with a NUL after each of them, and the same as IMAP writes it.
+
+Each part is there before the parts in it: seven numbers, its type, its parameters, and what the mask says it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Final
+
+from twisted_mail_kit.mail.imapform import NO_ENVELOPE, string
+from twisted_mail_kit.mail.part import Parameters, Part, Place
+
+_CONTENT_ID, _DESCRIPTION, _MD5, _DISPOSITION, _LANGUAGE, _LOCATION, _MESSAGE = (1 << bit for bit in range(7))
+_NOTHING: Final = b"0"
+
+
+def pack(root: Part) -> bytes:
+    """The tree as octets."""
+    fields: list[bytes] = []
+    _pack_part(root, fields)
+    return b"\0".join(fields)
+
+
+def _pack_part(part: Part, fields: list[bytes]) -> None:
+    mask = (
+        (part.content_id is not None and _CONTENT_ID)
+        | (part.description is not None and _DESCRIPTION)
+        | (part.md5 is not None and _MD5)
+        | (part.disposition is not None and _DISPOSITION)
+        | (bool(part.language) and _LANGUAGE)
+        | (part.location is not None and _LOCATION)
+        | (part.message is not None and _MESSAGE)
+    )
+    fields.append(
+        b"%x %x %x %x %x %x %x"
+        % (mask, part.header_start, part.body_start, part.end, part.lines, len(part.parameters), len(part.children))
+    )
+    fields.append(f"{part.type}/{part.subtype}/{part.encoding}".encode("ascii"))
+    for parameter in part.parameters:
+        fields.extend(parameter)
+    if mask:
+        if part.content_id is not None:
+            fields.append(part.content_id)
+        if part.description is not None:
+            fields.append(part.description)
+        if part.md5 is not None:
+            fields.append(part.md5)
+        if part.disposition is not None:
+            fields.append(b"%x %b" % (len(part.disposition_parameters), part.disposition.encode("ascii")))
+            for parameter in part.disposition_parameters:
+                fields.extend(parameter)
+        if part.language:
+            fields.append(b" ".join(part.language))
+        if part.location is not None:
+            fields.append(part.location)
+        if part.message is not None:
+            fields.append(part.envelope or NO_ENVELOPE)
+            _pack_part(part.message, fields)
+    for child in part.children:
+        _pack_part(child, fields)
+
+
+def unpack(packed: bytes) -> Part:
+    """The tree again. Raises ValueError, StopIteration or RecursionError for what is none."""
+    return _unpack_part(iter(packed.split(b"\0")))
+
+
+def _unpack_part(fields: Iterator[bytes]) -> Part:
+    mask, header_start, body_start, end, lines, parameter_count, child_count = [
+        int(number, 16) for number in next(fields).split(b" ")
+    ]
+    main, sub, encoding = next(fields).decode("ascii").split("/")
+    parameters = _unpack_parameters(fields, parameter_count) if parameter_count else ()
+    content_id = next(fields) if mask & _CONTENT_ID else None
+    description = next(fields) if mask & _DESCRIPTION else None
+    md5 = next(fields) if mask & _MD5 else None
+    disposition = None
+    disposition_parameters: Parameters = ()
+    if mask & _DISPOSITION:
+        count, _, name = next(fields).partition(b" ")
+        disposition = name.decode("ascii")
+        disposition_parameters = _unpack_parameters(fields, int(count, 16))
+    language = tuple(next(fields).split(b" ")) if mask & _LANGUAGE else ()
+    location = next(fields) if mask & _LOCATION else None
+    message = envelope = None
+    if mask & _MESSAGE:
+        envelope = next(fields)
+        message = _unpack_part(fields)
+    return Part(
+        main,
+        sub,
+        parameters,
+        content_id,
+        description,
+        encoding,
+        md5,
+        disposition,
+        disposition_parameters,
+        language,
+        location,
+        header_start,
+        body_start,
+        end,
+        lines,
+        tuple([_unpack_part(fields) for _ in range(child_count)]) if child_count else (),
+        message,
+        envelope,
+    )
+
+
+def _unpack_parameters(fields: Iterator[bytes], count: int) -> Parameters:
+    return tuple([(next(fields), next(fields)) for _ in range(count)])
+
+
+def places(packed: bytes) -> Place:
+    """The tree, without what the parts are: a quarter of the work. Raises as `unpack` does, and IndexError."""
+    return _place(packed.split(b"\0"), 0)[0]
+
+
+def _place(fields: Sequence[bytes], at: int) -> tuple[Place, int]:
+    """A part, and where the next one begins."""
+    flags, header_start, body_start, end, _, parameter_count, child_count = fields[at].split(b" ")
+    at += 2 + 2 * int(parameter_count, 16)
+    message = None
+    children = []
+    if flags != _NOTHING:
+        mask = int(flags, 16)
+        at += bool(mask & _CONTENT_ID) + bool(mask & _DESCRIPTION) + bool(mask & _MD5)
+        if mask & _DISPOSITION:
+            at += 1 + 2 * int(fields[at].partition(b" ")[0], 16)
+        at += bool(mask & _LANGUAGE) + bool(mask & _LOCATION)
+        if mask & _MESSAGE:
+            message, at = _place(fields, at + 1)
+    if child_count != _NOTHING:
+        for _ in range(int(child_count, 16)):
+            child, at = _place(fields, at)
+            children.append(child)
+    return Place(int(header_start, 16), int(body_start, 16), int(end, 16), tuple(children), message), at
+
+
+# --- as IMAP writes it -----------------------------------------------------------------------------------------------
+
+# Hot path: BODYSTRUCTURE of a whole mailbox. It is written straight from the fields, without a Part between; and what
+# is the same in most messages, a text with a charset, is made once.
+
+
+def body(packed: bytes, extended: bool) -> bytes:
+    """BODYSTRUCTURE where `extended`, otherwise BODY (RFC 3501 7.4.2). Raises as `unpack` does, and IndexError."""
+    return _body(packed.split(b"\0"), 0, extended)[0]
+
+
+def _body(fields: Sequence[bytes], at: int, extended: bool) -> tuple[bytes, int]:
+    """A part and what is in it, and where the next one begins."""
+    flags, _, begins, ends, lines, parameter_count, child_count = fields[at].split(b" ")
+    at += 1
+    after = at + 1 + 2 * int(parameter_count, 16)
+    if flags == _NOTHING and child_count == _NOTHING:
+        template = _plain_leaf(tuple(fields[at:after]), extended)
+        size = int(ends, 16) - int(begins, 16)
+        if template[:8] == b'("text" ':
+            return template % (size, int(lines, 16)), after
+        return template % size, after
+    main, sub, encoding = fields[at].split(b"/")
+    parameters = _list(fields[at + 1 : after])
+    at, mask = after, int(flags, 16)
+    content_id = description = md5 = location = language = disposition = b"NIL"
+    if mask & _CONTENT_ID:
+        content_id, at = string(fields[at]), at + 1
+    if mask & _DESCRIPTION:
+        description, at = string(fields[at]), at + 1
+    if mask & _MD5:
+        md5, at = string(fields[at]), at + 1
+    if mask & _DISPOSITION:
+        count, _, name = fields[at].partition(b" ")
+        after = at + 1 + 2 * int(count, 16)
+        disposition, at = b"(%b %b)" % (string(name), _list(fields[at + 1 : after])), after
+    if mask & _LANGUAGE:
+        tags = [b'"%b"' % tag for tag in fields[at].split(b" ")]
+        language, at = b"(%b)" % b" ".join(tags), at + 1
+    if mask & _LOCATION:
+        location, at = string(fields[at]), at + 1
+    inner = b""
+    if mask & _MESSAGE:
+        form, after = _body(fields, at + 1, extended)
+        inner, at = b" %b %b %d" % (fields[at], form, int(lines, 16)), after
+    if child_count != _NOTHING:
+        children = []
+        for _ in range(int(child_count, 16)):
+            form, at = _body(fields, at, extended)
+            children.append(form)
+        form = b"%b %b" % (b"".join(children), string(sub))
+        if extended:
+            form = b"%b %b %b %b %b" % (form, parameters, disposition, language, location)
+        return b"(%b)" % form, at
+    form = b"%b %b %b %b %b %b %d" % (
+        string(main),
+        string(sub),
+        parameters,
+        content_id,
+        description,
+        string(encoding),
+        int(ends, 16) - int(begins, 16),
+    )
+    if main == b"text":
+        form = b"%b %d" % (form, int(lines, 16))
+    else:
+        form += inner
+    if extended:
+        form = b"%b %b %b %b %b" % (form, md5, disposition, language, location)
+    return b"(%b)" % form, at
+
+
+@lru_cache(1024)
+def _plain_leaf(fields: tuple[bytes, ...], extended: bool) -> bytes:
+    """A part that has nothing but its type and parameters, with %d for its octets, and for its lines if it is text."""
+    main, sub, encoding = fields[0].split(b"/")
+    form = b"%b %b %b NIL NIL %b" % (string(main), string(sub), _list(fields[1:]), string(encoding))
+    form = form.replace(b"%", b"%%") + (b" %d %d" if main == b"text" else b" %d")
+    return b"(%b)" % (form + b" NIL NIL NIL NIL" if extended else form)
+
+
+def _list(fields: Sequence[bytes]) -> bytes:
+    """Parameters: names and values in turn."""
+    return b"(%b)" % b" ".join([string(field) for field in fields]) if fields else b"NIL"
