@@ -56,7 +56,7 @@ def prepare(root: Path, files: Files) -> Path:
     """
     database = root / DATABASE
     try:
-        store_schema.make_folder(root, files)
+        store_schema.make_folder(root)
         # A hidden file is nobody's data: a mount point's `.snapshot`, a `.gitkeep`.
         strangers = {name for name in os.listdir(root) if not name.startswith(".")} - OURS  # noqa: PTH208
         is_missing = not database.is_symlink() and not database.exists()

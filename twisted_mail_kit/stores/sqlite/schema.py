@@ -10,6 +10,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from twisted_mail_kit.errors import ConfigurationError, Unavailable
+from twisted_mail_kit.stores import folders
 from twisted_mail_kit.stores.sqlite import wal
 from twisted_mail_kit.stores.sqlite.files import Files
 from twisted_mail_kit.stores.sqlite.header import Header, read_header
@@ -83,7 +84,7 @@ def prepare(root: Path, files: Files) -> Path:
     """
     index = root / INDEX
     try:
-        make_folder(root, files)
+        make_folder(root)
         see_that_we_may_write(root)
         # A hidden file is nobody's data: a mount point's `.snapshot`, a `.gitkeep`.
         strangers = {name for name in os.listdir(root) if not name.startswith(".")} - OURS  # noqa: PTH208
@@ -108,15 +109,13 @@ def prepare(root: Path, files: Files) -> Path:
     return index
 
 
-def make_folder(root: Path, files: Files) -> None:
+def make_folder(root: Path) -> None:
     """Where there is none yet. Raises ConfigurationError, OSError."""
     if root.is_symlink() and not root.exists():
         raise ConfigurationError([f"{root}: a link to {root.readlink()}, which is not there: is a disk not mounted?"])
     if root.exists() and not root.is_dir():
         raise ConfigurationError([f"{root}: there is something here that is no folder: take it away"])
-    if not root.exists():
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files.sync_directory(root.parent)
+    folders.make_folder(root)
 
 
 def _see_that_no_mail_is_here(root: Path, index: Path) -> None:
