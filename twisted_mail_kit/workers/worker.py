@@ -18,6 +18,7 @@ from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.fittings import Fittings, Parts
 from twisted_mail_kit.kit import MailKit
 from twisted_mail_kit.net.shared import Shared
+from twisted_mail_kit.running import settle_memory
 from twisted_mail_kit.workers.crew import LINE
 from twisted_mail_kit.workers.line import Line
 from twisted_mail_kit.workers.orders import VERSION, Door, Orders, Snapshot
@@ -97,6 +98,7 @@ class Work:
         # As with one process, SIGTERM lets sessions end; the reactor asks for that by itself.
         self.reactor.addSystemEventTrigger("before", "shutdown", self._stop)
         await self.line.ask("ready")
+        settle_memory()
         pulse = Pulse(self.line, orders.heartbeat, self._owner_hangs)
         pulse.start()
         await self.over
