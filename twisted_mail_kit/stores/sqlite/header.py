@@ -41,9 +41,12 @@ def _in_log(database: Path, log: wal.Log) -> Header | None:
     firsts = [frame for frame in log.frames if frame.page == 1 and frame.is_whole]
     if not firsts:
         return None
-    with wal.log_path(database).open("rb") as file:
-        file.seek(firsts[-1].offset)
-        return _parse(file.read(SIZE))
+    try:
+        with wal.log_path(database).open("rb") as file:
+            file.seek(firsts[-1].offset)
+            return _parse(file.read(SIZE))
+    except FileNotFoundError:
+        return None  # somebody else has closed the database since we looked: all is in it now
 
 
 def _parse(octets: bytes) -> Header | None:
