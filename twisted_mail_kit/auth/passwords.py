@@ -19,7 +19,6 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from twisted_mail_kit.accounts.names import account_name
@@ -27,6 +26,7 @@ from twisted_mail_kit.auth.records import Record, Records, change, read
 from twisted_mail_kit.auth.settings import PasswordFileSettings
 from twisted_mail_kit.errors import AccountNotFound, BadSyntax, TooManyLogins, Unavailable
 from twisted_mail_kit.interfaces import IPasswords
+from twisted_mail_kit.net.threads import DaemonThreads
 from twisted_mail_kit.sasl import IScramKeys, ScramKeys, make_scram_keys
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class PasswordFile:
         self._hasher = PasswordHasher(
             time_cost=self.settings.time_cost, memory_cost=self.settings.memory_cost // 1024, parallelism=1
         )
-        self._pool: ThreadPool | None = None
+        self._pool: DaemonThreads | None = None
         self._threads = self.settings.threads or os.cpu_count() or 1
         self._busy = 0
         self._key = secrets.token_bytes(32)
@@ -269,7 +269,7 @@ class PasswordFile:
         if self._busy >= self._threads + self.settings.waiting:
             raise TooManyLogins("too many logins wait already")
         if self._pool is None:
-            pool = self._pool = ThreadPool(0, self._threads, name="passwords")
+            pool = self._pool = DaemonThreads(0, self._threads, name="passwords")
             pool.start()
             self._reactor.addSystemEventTrigger("during", "shutdown", self.close)
         self._busy += 1

@@ -14,7 +14,6 @@ many as there are threads: a class whose calls must not meet says ``threads = 1`
 from __future__ import annotations
 
 import inspect
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
@@ -26,12 +25,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import blockingCallFromThread, deferToThreadPool
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 from zope.interface import directlyProvides, implementer, providedBy
 from zope.interface.interface import Method
 
 from twisted_mail_kit.errors import Unavailable
 from twisted_mail_kit.interfaces import IBlobWriter, IPasswords, IReceivedMessage
+from twisted_mail_kit.net.threads import DaemonThreads
 
 T = TypeVar("T")
 
@@ -165,7 +164,7 @@ class _Threads:
         self._is_closed = False
         self._is_released = False
         self._is_over = False
-        self._pool: ThreadPool | None = None
+        self._pool: DaemonThreads | None = None
         self._idle: list[Deferred[None]] = []
 
     def call(self, work: Callable[[], T], turn: _Turn | None = None, always: bool = False) -> Deferred[T]:
@@ -242,7 +241,7 @@ class _Threads:
             except Exception:
                 return cast("Deferred[T]", _failed())
         if self._pool is None:
-            self._pool = _Pool(0, self.threads, self.name)
+            self._pool = DaemonThreads(0, self.threads, self.name)
             self._pool.start()
         done: Deferred[T] = deferToThreadPool(self.reactor, self._pool, work)
         return done
@@ -258,16 +257,6 @@ class _Threads:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.stop()  # nothing runs: there is nothing to wait for
-
-
-class _Thread(threading.Thread):
-    def __init__(self, *args: Any, **more: Any) -> None:
-        # A call that hangs in a database's socket must not keep the process alive.
-        super().__init__(*args, **{**more, "daemon": True})
-
-
-class _Pool(ThreadPool):
-    threadFactory = _Thread
 
 
 @implementer(IReceivedMessage)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,12 +10,12 @@ from typing import Any, TypeVar
 from twisted.internet.defer import succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import BlobNotFound, Unavailable
 from twisted_mail_kit.interfaces import IBlobWriter, ISpool
 from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, TraceEvent
+from twisted_mail_kit.net.threads import DaemonThreads
 from twisted_mail_kit.queue.codec import encode_envelope
 from twisted_mail_kit.queue.sqlite import jobs, leasing, rows, schema
 from twisted_mail_kit.queue.sqlite.batch import Batch
@@ -35,16 +34,6 @@ from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
 T = TypeVar("T")
 OURS = 0
 """The blobs' one account: a spool has no other."""
-
-
-class _Thread(threading.Thread):
-    def __init__(self, *args: Any, **more: Any) -> None:
-        # Nothing that is begun in one of these is lost with it, so none keeps a process alive.
-        super().__init__(*args, **{**more, "daemon": True})
-
-
-class _Threads(ThreadPool):
-    threadFactory = _Thread
 
 
 @implementer(ISpool)
@@ -78,7 +67,7 @@ class SQLiteSpool:
         self._spare: list[Reader] = []
         self._is_closed = False
         self._is_first_run_used = False
-        self._threads = _Threads(0, 2, "mail spool")
+        self._threads = DaemonThreads(0, 2, "mail spool")
         self._threads.start()
         self._housekeeping = Housekeeping(self.path, files, settings)
         self._writer = Writer(

@@ -9,13 +9,14 @@ from typing import Any
 from attrs import frozen
 
 from twisted_mail_kit.errors import Unavailable
+from twisted_mail_kit.net.threads import DaemonThreads
 from twisted_mail_kit.stores.sqlite import schema
 from twisted_mail_kit.stores.sqlite.account import SQLiteAccount
 from twisted_mail_kit.stores.sqlite.files import Files
 from twisted_mail_kit.stores.sqlite.reading import Reader
 from twisted_mail_kit.stores.sqlite.segments import Location, SegmentReader
 from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
-from twisted_mail_kit.stores.sqlite.store import SQLiteStore, _Asking, _Threads
+from twisted_mail_kit.stores.sqlite.store import SQLiteStore, _Asking
 
 
 class SQLiteReader(SQLiteStore):
@@ -39,7 +40,7 @@ class SQLiteReader(SQLiteStore):
         self._spare: list[Reader] = []
         self._segments = SegmentReader(self._files, path)
         self._locations: dict[tuple[int, str], Location] = {}
-        self._threads = _Threads(0, 2, "mail store")
+        self._threads = DaemonThreads(0, 2, "mail store")
         self._threads.start()
         self._is_closed = False
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +10,6 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import AccountNotFound, BadSyntax, BlobNotFound, Unavailable
@@ -25,6 +23,7 @@ from twisted_mail_kit.interfaces import (
 )
 from twisted_mail_kit.mail.facts import Findings
 from twisted_mail_kit.mail.operations import CreateMailbox
+from twisted_mail_kit.net.threads import DaemonThreads
 from twisted_mail_kit.stores.sqlite import fsck, rows, schema
 from twisted_mail_kit.stores.sqlite.account import SQLiteAccount
 from twisted_mail_kit.stores.sqlite.backup import backup
@@ -57,12 +56,6 @@ AT_ONCE = 256 * 1024
 LOCATIONS = 4096
 
 
-class _Thread(threading.Thread):
-    def __init__(self, *args: Any, **more: Any) -> None:
-        # Nothing that is begun in one of these is lost with it, so none keeps a process alive.
-        super().__init__(*args, **{**more, "daemon": True})
-
-
 class _Asking:
     """A question in the reactor thread."""
 
@@ -78,10 +71,6 @@ class _Asking:
             raise schema.trouble(self._index, error) from error
         if isinstance(error, (ValueError, TypeError)):
             raise Unavailable(f"{self._index}: a row that cannot be ({error}): run mailkit fsck") from error
-
-
-class _Threads(ThreadPool):
-    threadFactory = _Thread
 
 
 @implementer(IMailStore, ISharedBlobs, IAccountList, IChangeHints, IReadElsewhere, IMaintenance)
@@ -123,7 +112,7 @@ class SQLiteStore:
         self._spare: list[Reader] = []
         self._segments = SegmentReader(files, self.path)
         self._locations: dict[tuple[int, str], Location] = {}
-        self._threads = _Threads(0, 4, "mail store")
+        self._threads = DaemonThreads(0, 4, "mail store")
         self._threads.start()
         self._is_closed = False
         self._hints = Hints(self._reader, reactor, settings.watch_interval)
