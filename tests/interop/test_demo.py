@@ -138,6 +138,8 @@ def test_the_table_shows_a_taken_port_and_ctrl_c_says_where_the_mail_is(tmp_path
             stderr=subprocess.STDOUT,
             text=True,
             cwd=tmp_path,
+            # A shell lets what it starts in the background ignore it, and all that is started by that too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             deadline = time.monotonic() + 30
