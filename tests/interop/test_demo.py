@@ -131,15 +131,16 @@ def test_the_table_shows_a_taken_port_and_ctrl_c_says_where_the_mail_is(tmp_path
         except OSError:
             pass  # somebody else has taken it: as good
         ready = tmp_path / "ready.json"
-        command = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "mailkit"]
+        # A shell lets what it starts in the background ignore Ctrl-C, and all that is started by that too.
+        heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        program = f"{heard}; from twisted.scripts.twistd import run; run()"
+        command = [sys.executable, "-c", program, "-n", "--pidfile=", "mailkit"]
         process = subprocess.Popen(
             [*command, "--state", str(tmp_path / "state"), "--ready-file", str(ready)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=tmp_path,
-            # A shell lets what it starts in the background ignore it, and all that is started by that too.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             deadline = time.monotonic() + 30
