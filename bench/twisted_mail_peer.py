@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,31 +13,14 @@ from twisted.internet.threads import deferToThread
 from twisted.mail.smtp import ESMTP, IMessage, IMessageDelivery
 from zope.interface import implementer
 
+from bench.maildir import THREADS, DurableMaildir
+
 reactor: Any = the_reactor
-THREADS = os.environ.get("BENCH_THREADS") == "1"
-_numbers = itertools.count()
-
-
-class Folder:
-    def __init__(self, path: Path) -> None:
-        self.new, self.tmp = path / "new", path / "tmp"
-        self.new.mkdir()
-        self.tmp.mkdir()
-        self.fd = os.open(self.new, os.O_RDONLY)
-
-    def keep(self, octets: bytes) -> None:
-        name = f"{os.getpid()}.{next(_numbers)}"
-        with (self.tmp / name).open("wb") as file:
-            file.write(octets)
-            file.flush()
-            os.fsync(file.fileno())
-        (self.tmp / name).rename(self.new / name)
-        os.fsync(self.fd)
 
 
 @implementer(IMessage)
 class Message:
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: DurableMaildir) -> None:
         self.folder = folder
         self.lines: list[bytes] = []
 
@@ -58,7 +39,7 @@ class Message:
 
 @implementer(IMessageDelivery)
 class Delivery:
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: DurableMaildir) -> None:
         self.folder = folder
 
     def receivedHeader(self, helo: Any, origin: Any, recipients: Any) -> bytes:
@@ -72,7 +53,7 @@ class Delivery:
 
 
 def main() -> None:
-    folder = Folder(Path(sys.argv[1]))
+    folder = DurableMaildir(Path(sys.argv[1]))
     factory = ServerFactory()
 
     def build(addr: object) -> ESMTP:

@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import pytest_twisted
+
+from twisted_mail_kit.kit import MailKit
+
+
+@pytest_twisted.async_yield_fixture
+async def running() -> AsyncIterator[Callable[..., Any]]:
+    """Starts kits, and says which port each service has; they are stopped with the test."""
+    kits: list[MailKit] = []
+
+    async def start(kit: MailKit) -> dict[str, int]:
+        kit.startService()
+        kits.append(kit)
+        await kit.ready
+        return {one.service: one.port for one in kit.listeners}
+
+    yield start
+    for kit in kits:
+        await kit.stopService()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,12 +7,11 @@ import poplib
 import smtplib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted
 from attrs import evolve
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.internet import reactor
@@ -52,21 +51,6 @@ def new_kit(**more: Any) -> MailKit:
     passwords = InMemoryUsernamePasswordDatabaseDontUse(**{"joe@example.org": b"secret"})
     arguments = {"hostname": "mx.example.org", "domains": ["example.org"], "store": MemoryStore(), "auth": passwords}
     return MailKit(**{**arguments, **more})
-
-
-@pytest_twisted.async_yield_fixture
-async def running() -> AsyncIterator[Callable[..., Any]]:
-    kits: list[MailKit] = []
-
-    async def start(kit: MailKit) -> dict[str, int]:
-        kit.startService()
-        kits.append(kit)
-        await kit.ready
-        return {one.service: one.port for one in kit.listeners}
-
-    yield start
-    for kit in kits:
-        await kit.stopService()
 
 
 def send(port: int, to: str = "joe@example.org") -> dict[str, tuple[int, bytes]]:

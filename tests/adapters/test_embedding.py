@@ -6,19 +6,16 @@ import imaplib
 import poplib
 import re
 import smtplib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted
 from twisted.application.service import IServiceCollection
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
-
-from twisted_mail_kit import MailKit
 
 PAGE = (Path(__file__).parents[2] / "docs" / "embedding.md").read_text()
 PROGRAMS = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
@@ -35,21 +32,6 @@ def program(name: str, home: str = "") -> dict[str, Any]:
     exec(compile(code, name, "exec"), namespace)
     TESTED.add(name)
     return namespace
-
-
-@pytest_twisted.async_yield_fixture
-async def running() -> AsyncIterator[Callable[..., Any]]:
-    kits: list[MailKit] = []
-
-    async def start(kit: MailKit) -> dict[str, int]:
-        kit.startService()
-        kits.append(kit)
-        await kit.ready
-        return {one.service: one.port for one in kit.listeners}
-
-    yield start
-    for kit in kits:
-        await kit.stopService()
 
 
 def send(port: int, *to: str, client: type[smtplib.SMTP] = smtplib.SMTP, message: str = MESSAGE) -> Any:

@@ -8,12 +8,11 @@ import poplib
 import smtplib
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_twisted
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
@@ -31,21 +30,6 @@ from twisted_mail_kit.stores.memory import MemoryStore
 
 MESSAGE = "From: ann@example.net\r\nSubject: hello\r\n\r\nHello.\r\n.dot\r\n"
 LOOPBACK = "tcp:0:interface=127.0.0.1"
-
-
-@pytest_twisted.async_yield_fixture
-async def running() -> AsyncIterator[Callable[..., Any]]:
-    kits: list[MailKit] = []
-
-    async def start(kit: MailKit) -> dict[str, int]:
-        kit.startService()
-        kits.append(kit)
-        await kit.ready
-        return {one.service: one.port for one in kit.listeners}
-
-    yield start
-    for kit in kits:
-        await kit.stopService()
 
 
 def mounted(service: MailService, **more: Any) -> MailKit:

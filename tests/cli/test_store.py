@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.threads import deferToThread
 
+from tests.cli.commands import mailkit
 from twisted_mail_kit.control.place import SOCKET
 from twisted_mail_kit.control.server import Control
 from twisted_mail_kit.control.store_verbs import store_verbs
@@ -40,15 +38,6 @@ async def folder(tmp_path: Path) -> AsyncIterator[Path]:
     await account.apply([Remove(box, [uid for uid in range(1, 21) if uid % 10])])
     await store.close()
     yield tmp_path
-
-
-async def mailkit(folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
-    command = [sys.executable, "-W", "error", "-m", "twisted_mail_kit.cli", *arguments]
-    done = await deferToThread(subprocess.run, command, cwd=folder, capture_output=True, timeout=60, check=False)
-    out, told = done.stdout.decode(), done.stderr.decode()
-    assert done.returncode == code, out + told
-    assert "Traceback" not in told
-    return out, told
 
 
 async def test_what_the_store_holds(folder: Path) -> None:

@@ -8,6 +8,16 @@ _ALLOWED: Final = 998
 """Octets of a line without its end (RFC 5322 2.1.1)."""
 
 
+def has_bare(octets: bytes) -> bool:
+    """There is a CR without LF, or a LF without CR.
+
+    Hot path. With the pairs painted over (by as many octets, so that it is one copy) two searches find what is left: a
+    third of what counting all three and comparing takes.
+    """
+    rest = octets.replace(b"\r\n", b"..")
+    return b"\r" in rest or b"\n" in rest
+
+
 class LineCount:
     """Fed with the octets of a message in chunks of any cut; all is looked at in bulk, never line by line."""
 
@@ -44,12 +54,10 @@ class LineCount:
             self.longest = length
 
     def _finds_bare(self, octets: bytes) -> bool:
-        # With the pairs painted over, two searches find what is left: a third of what counting all three takes.
-        rest = octets.replace(b"\r\n", b"..")
-        begins_with_end = self._was_cr and octets[0] == 0x0A
-        if self._was_cr and not begins_with_end:
+        if self._was_cr and octets[0] != 0x0A:
             return True
-        return rest.find(b"\n", begins_with_end) >= 0 or 0 <= rest.find(b"\r") < len(rest) - 1
+        # A pair may be cut in two: its halves lie at the edges.
+        return has_bare(octets[self._was_cr : len(octets) - (octets[-1] == 0x0D)])
 
     def _measure(self, octets: bytes) -> None:
         base, size = self._at, len(octets)

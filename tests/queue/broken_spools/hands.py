@@ -84,3 +84,47 @@ class ForgottenWithTheMessage(SoundSpool):
         for one in settled:
             if one.recipient.message_id not in kept.messages:
                 kept.events.pop(one.recipient.message_id, None)
+
+
+@breaks("test_what_is_queued_is_listed_in_pages")
+class OnePage(SoundSpool):
+    """There is nothing behind the first page."""
+
+    async def messages(self, after: str = "", limit: int = 100) -> Any:
+        return () if after else await super().messages(after, limit)
+
+
+@breaks("test_what_is_held_during_an_attempt_stays_held_after_it")
+class HoldForgotten(SoundSpool):
+    """What was held during an attempt is free before it is settled."""
+
+    async def settle(self, settled: Sequence[Settled], events: Any = ()) -> None:
+        for one in settled:
+            await self.change(one.recipient.message_id, is_held=False, numbers=[one.recipient.number])
+        await super().settle(settled, events)
+
+
+@breaks("test_what_is_released_during_an_attempt_is_still_leased")
+class ChangedForAll(SoundSpool):
+    """Whatever is changed of a message ends all its leases."""
+
+    async def change(self, message_id: str, *said: Any, **more: Any) -> int:
+        for row in self._state().rows.get(message_id, {}).values():
+            self._state().give_back(row)
+        return await super().change(message_id, *said, **more)
+
+
+@breaks("test_a_timeline_begins_with_what_is_added")
+class AddedInSilence(SoundSpool):
+    """The timeline of a message does not tell that it came."""
+
+    async def add(self, message: Any, recipients: Any, owner: str = "", until: float = 0.0, events: Any = ()) -> None:
+        await super().add(message, recipients, owner, until)
+
+
+@breaks("test_a_timeline_is_told_in_order_also_when_the_message_has_gone")
+class EventsOfSettlingLost(SoundSpool):
+    """What is told with a settlement is lost."""
+
+    async def settle(self, settled: Sequence[Settled], events: Any = ()) -> None:
+        await super().settle(settled)

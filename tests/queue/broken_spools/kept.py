@@ -80,3 +80,19 @@ class StumblesOverHalfAMessage(SoundSpool):
         if self._state().loose:
             raise Unavailable("there is half a message")
         return super().reopened()
+
+
+@breaks("test_everything_is_there_when_it_is_opened_again")
+class ForgetsAll(SoundSpool):
+    """A restart finds an empty queue."""
+
+    def reopened(self) -> Any:
+        return SoundSpool()
+
+
+@breaks("test_an_owner_that_starts_again_has_its_work_again_at_once")
+class WaitsForItsOwnLeases(SoundSpool):
+    """Who starts again is taken for one that has been there all the time."""
+
+    def found_again(self) -> None:
+        self._owners = {"one"}

@@ -75,7 +75,7 @@ class AddedAnew(SoundSpool):
         await super().add(message, *said, **more)
 
 
-@breaks("test_destinations_are_served_in_turn")
+@breaks("test_destinations_are_served_in_turn", "test_they_are_served_in_turn_from_call_to_call")
 class OneAfterTheOther(SoundSpool):
     """A destination is served when the one before has nothing left."""
 
@@ -185,3 +185,50 @@ class FiveAtMost(SoundSpool):
 
     async def lease(self, *said: Any, **more: Any) -> Sequence[Lease]:
         return [replace(one, recipients=one.recipients[:5]) for one in await super().lease(*said, **more)]
+
+
+@breaks("test_what_is_due_is_leased_and_what_is_not_waits", "test_a_recipient_that_is_tried_again_waits_until_then")
+class LeasesTooSoon(SoundSpool):
+    """What is due in a second is due."""
+
+    async def lease(self, owner: str, now: float, *said: Any, **more: Any) -> Sequence[Lease]:
+        return await super().lease(owner, now + 1, *said, **more)
+
+
+@breaks("test_what_is_leased_is_nobody_elses", "test_what_is_due_is_leased_and_what_is_not_waits")
+class LeasesTwice(SoundSpool):
+    """Whoever asks is taken for one that has started again."""
+
+    async def lease(self, *said: Any, **more: Any) -> Sequence[Lease]:
+        self._owners.clear()
+        self._run += 1
+        return await super().lease(*said, **more)
+
+
+@breaks("test_a_lease_that_is_renewed_does_not_run_out")
+class RenewedForAll(SoundSpool):
+    """One who renews renews for all."""
+
+    async def renew(self, owner: str, until: float) -> None:
+        for one in self._state().leased:
+            await super().renew(one, until)
+
+
+@breaks("test_a_recipient_that_is_tried_again_waits_until_then")
+class DelayToldAgain(SoundSpool):
+    """That a delay was told of is forgotten with the next attempt."""
+
+    async def settle(self, settled: Sequence[Settled], events: Any = ()) -> None:
+        for row in self.rows_of(settled):
+            row.recipient = replace(row.recipient, delay_told=False)
+        await super().settle(settled, events)
+
+
+@breaks("test_the_next_that_is_due_is_told")
+class LeasesNeverRunOut(SoundSpool):
+    """What is leased is never due."""
+
+    async def next_due(self) -> float | None:
+        lines, rows = self._state().lines.values(), self._state().rows
+        free = [ready for line in lines for ready, message_id, number in line if rows[message_id][number].owner is None]
+        return min(free, default=None)

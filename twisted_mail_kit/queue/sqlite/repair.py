@@ -15,7 +15,7 @@ from twisted_mail_kit.queue.codec import Unreadable
 from twisted_mail_kit.queue.sqlite import rows, schema
 from twisted_mail_kit.queue.sqlite.fsck import Found, look
 from twisted_mail_kit.stores.sqlite import wal
-from twisted_mail_kit.stores.sqlite.files import Files
+from twisted_mail_kit.stores.sqlite.files import Files, write_saved
 from twisted_mail_kit.stores.sqlite.keeping import keep_copy
 from twisted_mail_kit.stores.sqlite.rebuild import copy_table
 from twisted_mail_kit.stores.sqlite.renumber import RUNS
@@ -67,7 +67,7 @@ def salvage(root: Path, folder: Path) -> Findings:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in sorted(root.glob("large/*/*.blob")):
             for number, octets in whole_records(path):
-                _write(folder / f"{number:x}.eml", octets)
+                write_saved(folder / f"{number:x}.eml", octets)
                 counts["queued messages saved"] += 1
         work = folder / "work"
         if (root / schema.DATABASE).is_file():
@@ -77,7 +77,7 @@ def salvage(root: Path, folder: Path) -> Findings:
                     shutil.copy(path, work / path.name)  # to open it is to change it
             try:
                 for number, octets in _inline(work / schema.DATABASE):
-                    _write(folder / f"{number:x}.eml", octets)
+                    write_saved(folder / f"{number:x}.eml", octets)
                     counts["queued messages saved"] += 1
             except sqlite3.Error as error:
                 problems.append(f"{root / schema.DATABASE}: {error}")
@@ -161,7 +161,7 @@ def _count_anew(root: Path, target: sqlite3.Connection) -> list[str]:
     for number, octets in target.execute(sql).fetchall():
         if type(octets) is bytes:
             path = root / schema.LOST / f"unknown-{number:x}.eml"
-            _write(path, octets)
+            write_saved(path, octets)
             told.append(f"octets of a message that is lost: {path}")
     target.execute("DELETE FROM blobs WHERE id NOT IN (SELECT blob FROM messages)")
     # Whoever had leased them is gone; to try again too early is better than never.
@@ -202,21 +202,12 @@ def _put_aside(root: Path, connection: sqlite3.Connection, id: str, why: str) ->
     saved = ""
     path = root / schema.LOST / f"{blob:x}.eml"
     if kept is not None and type(kept[0]) is bytes:
-        _write(path, kept[0])
+        write_saved(path, kept[0])
         saved = f"; what is left of it: {path}"
     elif large_path(root, blob).is_file():
-        _write(path, large_path(root, blob).read_bytes())
+        write_saved(path, large_path(root, blob).read_bytes())
         saved = f"; what is left of it: {path}"
     connection.execute("DELETE FROM recipients WHERE message = ?", (id,))
     connection.execute("DELETE FROM messages WHERE id = ?", (id,))
     connection.execute("DELETE FROM blobs WHERE id = ? AND id NOT IN (SELECT blob FROM messages)", (blob,))
     return f"removed from the queue: {id}, from {sender} to {to}: {why}{saved}"
-
-
-def _write(path: Path, octets: bytes) -> None:
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    with path.open("wb") as file:
-        path.chmod(0o600)
-        file.write(octets)
-        file.flush()
-        os.fsync(file.fileno())

@@ -183,6 +183,16 @@ def copy_into_place(source: Path, target: Path, files: Files, mode: int = 0o600)
     files.sync_directory(target.parent)
 
 
+def write_saved(path: Path, octets: bytes) -> None:
+    """Octets that were saved, in a file for a person to look at (0600), synced. Raises OSError."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with path.open("wb") as file:
+        path.chmod(0o600)
+        file.write(octets)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def is_full(error: OSError | sqlite3.Error) -> bool:
     """There is no room: it may come back, and nothing is broken."""
     if isinstance(error, sqlite3.Error):

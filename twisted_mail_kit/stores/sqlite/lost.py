@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 
 from twisted_mail_kit.errors import Unavailable
 from twisted_mail_kit.stores.sqlite import rows, schema
-from twisted_mail_kit.stores.sqlite.files import Files, OpenFile, read_all
+from twisted_mail_kit.stores.sqlite.files import Files, OpenFile, read_all, write_saved
 from twisted_mail_kit.stores.sqlite.records import record_path
 from twisted_mail_kit.stores.sqlite.salvage import places, whole_records
 from twisted_mail_kit.stores.sqlite.segments import HEADER_SIZE, LARGE, Damaged, Location, check_record
@@ -98,10 +97,5 @@ def _octets(root: Path, files: Files, location: Location) -> bytes | None:
 
 def _save(root: Path, number: int, octets: bytes) -> Path:
     path = root / schema.LOST / f"unknown-{number:x}.eml"
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    with path.open("wb") as file:
-        path.chmod(0o600)
-        file.write(octets)
-        file.flush()
-        os.fsync(file.fileno())
+    write_saved(path, octets)
     return path

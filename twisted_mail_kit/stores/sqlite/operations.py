@@ -161,17 +161,10 @@ class Work:
     def copy(self, op: Copy) -> Copied:
         there, here = self._mailbox(op.mailbox_id), self._mailbox(op.to_mailbox_id)
         executemany = self.batch.executemany
-        pairs = []
+        pairs: list[tuple[int, int]] = []
         for uids in _pieces(there, op.uids):
             found = self._rows("id, size, flags, blob_id", there, uids)
-            entries, facts = [], []
-            for id, size, flags, _ in found:
-                uid = self._next_uid(here)
-                new = here.id << 32 | uid
-                pairs.append((id & 0xFFFFFFFF, uid))
-                entries.append((new, self.modseq, id))
-                facts.append((new, self.batch.now, self.modseq, id))
-                self._count(here, 1, size, flags)
+            entries, facts = self._placed(found, here, pairs)
             executemany(
                 "INSERT INTO entries SELECT ?, account, ?, flags, size, internal_date FROM entries WHERE id = ?",
                 entries,
@@ -185,22 +178,32 @@ class Work:
 
     def move(self, op: Move) -> Copied:
         there, here = self._mailbox(op.mailbox_id), self._mailbox(op.to_mailbox_id)
-        pairs = []
+        pairs: list[tuple[int, int]] = []
         for uids in _pieces(there, op.uids):
             found = self._rows("id, size, flags, email_id", there, uids)
-            entries, facts = [], []
-            for id, size, flags, _ in found:
-                uid = self._next_uid(here)
-                new = here.id << 32 | uid
-                pairs.append((id & 0xFFFFFFFF, uid))
-                entries.append((new, self.modseq, id))
-                facts.append((new, self.batch.now, self.modseq, id))
+            entries, facts = self._placed(found, here, pairs)
+            for _, size, flags, _ in found:
                 self._count(there, -1, size, flags)
-                self._count(here, 1, size, flags)
             self.batch.executemany("UPDATE entries SET id = ?, modseq = ? WHERE id = ?", entries)
             self.batch.executemany("UPDATE facts SET id = ?, saved_date = ?, created = ? WHERE id = ?", facts)
             self._bury([(row[0], row[3]) for row in found])
         return Copied(rows.mailbox_id(here.id), here.uidvalidity, tuple(pairs))
+
+    def _placed(
+        self, found: list[tuple[Any, ...]], here: MailboxRow, pairs: list[tuple[int, int]]
+    ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+        """New places in `here` for rows of (id, size, flags, …): (new id, modseq, id) for their entries, (new id, now,
+        modseq, id) for their facts. `pairs` of UIDs, old and new, grow."""
+        entries: list[tuple[int, ...]] = []
+        facts: list[tuple[int, ...]] = []
+        for id, size, flags, _ in found:
+            uid = self._next_uid(here)
+            new = here.id << 32 | uid
+            pairs.append((id & 0xFFFFFFFF, uid))
+            entries.append((new, self.modseq, id))
+            facts.append((new, self.batch.now, self.modseq, id))
+            self._count(here, 1, size, flags)
+        return entries, facts
 
     def set_flags(self, op: SetFlags) -> FlagsSet:
         box = self._mailbox(op.mailbox_id)

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted_mail_kit.errors import Refused, TryLater
 from twisted_mail_kit.mail.outcome import Status
 from twisted_mail_kit.net.blocking import Adapted, adapted, release
-from twisted_mail_kit.testing.contracts.promise import finished, running_reactor
+from twisted_mail_kit.testing.contracts.promise import finished, running_reactor, test_of
 from twisted_mail_kit.testing.contracts.streams import Lags
 
 T = TypeVar("T")
@@ -95,13 +95,7 @@ def part_promise(method: Callable[..., Awaitable[None]]) -> Callable[..., Deferr
             for part in bench._open:
                 await bench.closed(part)
 
-    def test(self: PartBench, tmp_path: Path) -> Deferred[None]:
-        kept: Deferred[None] = Deferred.fromCoroutine(keep(self, tmp_path))
-        return kept.addTimeout(PATIENCE, running_reactor())
-
-    # See `promise`: pytest must find a plain function with these two parameters.
-    test.__name__, test.__qualname__ = method.__name__, method.__qualname__
-    test.__doc__, test.__module__ = method.__doc__, method.__module__
+    test = test_of(method, keep, PATIENCE)
     test.level = ""  # type: ignore[attr-defined]  # the class has it, and gives it to us
     return test
 

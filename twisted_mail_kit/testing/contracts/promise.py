@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -103,15 +103,26 @@ def promise(method: Callable[..., Awaitable[None]]) -> Callable[..., Deferred[No
             for store in bench._open:
                 await store.close()
 
-    def test(self: StoreBench, tmp_path: Path) -> Deferred[None]:
+    test = test_of(method, keep)
+    test.level = ""  # type: ignore[attr-defined]  # the class has it, and gives it to us
+    return test
+
+
+def test_of(
+    method: Callable[..., Awaitable[None]],
+    keep: Callable[[Any, Path], Coroutine[Any, Any, None]],
+    patience: float = PATIENCE,
+) -> Callable[..., Deferred[None]]:
+    """The test that pytest finds for `method`: it runs `keep` with the bench and a path, for `patience` seconds."""
+
+    def test(self: Any, tmp_path: Path) -> Deferred[None]:
         kept: Deferred[None] = Deferred.fromCoroutine(keep(self, tmp_path))
-        return kept.addTimeout(PATIENCE, running_reactor())
+        return kept.addTimeout(patience, running_reactor())
 
     # No functools.wraps: pytest would look through it, and find parameters that are no fixtures. The test is a plain
     # function that returns a Deferred, so that nobody takes it for a coroutine that is still to be wrapped.
     test.__name__, test.__qualname__ = method.__name__, method.__qualname__
     test.__doc__, test.__module__ = method.__doc__, method.__module__
-    test.level = ""  # type: ignore[attr-defined]  # the class has it, and gives it to us
     return test
 
 

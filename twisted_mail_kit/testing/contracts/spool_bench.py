@@ -16,7 +16,7 @@ from twisted_mail_kit.mail.envelope import Envelope, Peer, Recipient
 from twisted_mail_kit.mail.outcome import Delayed, Delivered, Outcome, Status
 from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, TraceEvent
 from twisted_mail_kit.net.blocking import adapted
-from twisted_mail_kit.testing.contracts.promise import PATIENCE, finished, running_reactor
+from twisted_mail_kit.testing.contracts.promise import finished, running_reactor, test_of
 
 NOW = 1_800_000_000.0
 """The time at which promises are played; a spool is told the time with each call."""
@@ -75,14 +75,7 @@ def spool_promise(method: Callable[..., Awaitable[None]]) -> Callable[..., Defer
             for spool in bench._open:
                 await spool.close()
 
-    def test(self: SpoolBench, tmp_path: Path) -> Deferred[None]:
-        kept: Deferred[None] = Deferred.fromCoroutine(keep(self, tmp_path))
-        return kept.addTimeout(PATIENCE, running_reactor())
-
-    # See `promise`: pytest must find a plain function with these two parameters.
-    test.__name__, test.__qualname__ = method.__name__, method.__qualname__
-    test.__doc__, test.__module__ = method.__doc__, method.__module__
-    return test
+    return test_of(method, keep)
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------
