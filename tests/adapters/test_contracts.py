@@ -40,6 +40,7 @@ class _Delivery(DeliveryContract):
     recipients = (ANN, BOB)
     refuses = "nobody@example.net"
     ends_lines = True  # the last one: a message is lines to twisted.mail
+    longest_lag = 2.0  # 4 MB line by line and the joining of them, on a machine that others use too
 
     def make_target(self, tmp_path: Path) -> Any:
         return MountedDelivery(KeepingOffice(tmp_path), reactor)

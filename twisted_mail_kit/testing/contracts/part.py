@@ -95,7 +95,7 @@ def part_promise(method: Callable[..., Awaitable[None]]) -> Callable[..., Deferr
             for part in bench._open:
                 await bench.closed(part)
 
-    test = test_of(method, keep, PATIENCE)
+    test = test_of(method, keep, lambda: PATIENCE)
     test.level = ""  # type: ignore[attr-defined]  # the class has it, and gives it to us
     return test
 

@@ -111,13 +111,13 @@ def promise(method: Callable[..., Awaitable[None]]) -> Callable[..., Deferred[No
 def test_of(
     method: Callable[..., Awaitable[None]],
     keep: Callable[[Any, Path], Coroutine[Any, Any, None]],
-    patience: float = PATIENCE,
+    patience: Callable[[], float] = lambda: PATIENCE,
 ) -> Callable[..., Deferred[None]]:
-    """The test that pytest finds for `method`: it runs `keep` with the bench and a path, for `patience` seconds."""
+    """The test that pytest finds for `method`: it runs `keep` with the bench and a path, for `patience()` seconds."""
 
     def test(self: Any, tmp_path: Path) -> Deferred[None]:
         kept: Deferred[None] = Deferred.fromCoroutine(keep(self, tmp_path))
-        return kept.addTimeout(patience, running_reactor())
+        return kept.addTimeout(patience(), running_reactor())
 
     # No functools.wraps: pytest would look through it, and find parameters that are no fixtures. The test is a plain
     # function that returns a Deferred, so that nobody takes it for a coroutine that is still to be wrapped.
