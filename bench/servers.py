@@ -100,6 +100,7 @@ class Ours(Server):
     """`twistd mailkit` with the sqlite store and real password file; joe@example.org and others, password secret."""
 
     name = "twisted_mail_kit"
+    program = "from twisted.scripts.twistd import run; run()"
 
     def __init__(self, configuration: str = CONFIGURATION) -> None:
         super().__init__("mailkit-bench-")
@@ -115,7 +116,7 @@ class Ours(Server):
             [
                 sys.executable,
                 "-c",
-                "from twisted.scripts.twistd import run; run()",
+                self.program,
                 "-n",
                 "--pidfile=",
                 "--logfile",
@@ -127,6 +128,7 @@ class Ours(Server):
                 str(ready),
             ],
             cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         )
         while not ready.exists():
             if self.process.poll() is not None:
@@ -156,6 +158,13 @@ class Ours(Server):
         self.process.terminate()
         self.process.wait(60)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Plain(Ours):
+    """The same with some things left out."""
+
+    name = "without scan, trace fields, limits"
+    program = "from bench.plain_server import run; run()"
 
 
 S = TypeVar("S", bound=Server)

@@ -168,7 +168,7 @@ async def test_what_goes_out_has_no_return_path_and_says_what_it_is() -> None:
 async def test_a_large_message_goes_to_the_spool_and_leaves_nothing_there(tmp_path: Path) -> None:
     from twisted.internet import reactor
 
-    house = House(spool=tmp_path, reactor=reactor, memory=1000)
+    house = House(spool=tmp_path, reactor=reactor, memory=1000, memory_shared=0)
     octets = PLAIN + b"0123456789abcdef" * 100_000
     await house.send("joe@ours.example", octets=octets, chop=65_000)
     [(row, stored)] = await house.mail()
@@ -178,7 +178,7 @@ async def test_a_large_message_goes_to_the_spool_and_leaves_nothing_there(tmp_pa
 
 
 async def test_a_spool_without_room_says_try_later(tmp_path: Path) -> None:
-    house = House(spool=tmp_path / "gone", memory=10)
+    house = House(spool=tmp_path / "gone", memory=10, memory_shared=0)
     with pytest.raises(Unavailable):
         await house.send("joe@ours.example")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twisted_mail_kit.mail.content import Assembled, Content
+from twisted_mail_kit.mail.content import Assembled, Content, Room
 
 
 def fill(content: Content, octets: bytes, step: int) -> Content:
@@ -68,3 +68,36 @@ def test_a_disk_that_fails_loses_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="gone"):
         content.flush()
     assert content.read(0, 9) == b"hello"
+
+
+def test_while_there_is_room_larger_ones_stay_in_memory_too() -> None:
+    room = Room(800)
+    first, second = Content(None, 10, room=room), Content(None, 10, room=room)
+    first.write(b"x" * 100)
+    assert not first.is_large
+    assert not first.is_due
+    first.write(b"x")  # more than an eighth of the room
+    assert first.is_due
+    first.flush()
+    second.write(b"y" * 100)
+    assert not second.is_due
+    assert room.taken == 201  # what is in the file is counted off when more comes, or nothing any more
+    first.write(b"x")
+    assert room.taken == 101
+    crowd = [Content(None, 10, room=room) for _ in range(7)]
+    due = []
+    for one in crowd:
+        one.write(b"z" * 100)
+        due.append(one.is_due)
+    assert due == [False] * 6 + [True]
+    for one in (first, second, *crowd):
+        one.close()
+        one.close()
+    assert room.taken == 0
+
+
+def test_what_is_small_stays_in_memory_in_any_case() -> None:
+    room = Room(0)
+    content = Content(None, 10, room=room)
+    content.write(b"x" * 10)
+    assert not content.is_due

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted_mail_kit.delivery.aside import aside
 from twisted_mail_kit.delivery.settings import DeliverySettings
 from twisted_mail_kit.errors import TryLater, Unavailable
-from twisted_mail_kit.mail.content import Assembled, Content
+from twisted_mail_kit.mail.content import Assembled, Content, Room
 from twisted_mail_kit.mail.outcome import Status
 from twisted_mail_kit.mail.scan import scan_whole
 from twisted_mail_kit.mail.structure import ScanLimits, Scanner, Structure
@@ -28,28 +28,30 @@ class Intake:
 
     log = Logger()
 
-    def __init__(self, reactor: Any, top: bytes, spool: Path | None, settings: DeliverySettings) -> None:
+    def __init__(
+        self, reactor: Any, top: bytes, spool: Path | None, settings: DeliverySettings, room: Room | None = None
+    ) -> None:
         self.top = top
-        self.content = Content(spool, settings.memory)
+        self.content = Content(spool, settings.memory, room=room)
         self._reactor = reactor
         self._limits = settings.scan_limits()
-        self._first: bytes | None = None
-        """What came first, while nothing else has come: it may be all."""
+        self._at_once = settings.memory
         self._scanner: Scanner | None = None
+        """For what is large: it is scanned as it passes, everything else when it is whole."""
 
     async def write(self, octets: bytes) -> None:
         """The next octets. Raises TryLater where the disk is full, Unavailable where it fails."""
         content = self.content
+        if not content.size and octets[:1] in (b" ", b"\t"):
+            # Else the first line would be taken for the rest of our own last field.
+            self.top += b"\r\n"
         content.write(octets)
         if self._scanner is not None:
             self._scanner.feed(octets)
-        elif self._first is None:
-            self._begin(octets)
-        else:
+        elif content.size > self._at_once:
             self._scanner = Scanner(self._limits)
-            self._scanner.feed(self.top + self._first)
-            self._scanner.feed(octets)
-            self._first = b""
+            self._scanner.feed(self.top)
+            self._scanner.feed(content.read(0, content.size))
         if content.is_due:
             try:
                 await aside(self._reactor, content.flush)
@@ -63,15 +65,7 @@ class Intake:
         """The structure of `top` and the content together."""
         if self._scanner is not None:
             return self._scanner.close()
-        if self._first is None:
-            self._begin(b"")
-        return scan_whole(self.top + (self._first or b""), self._limits)
-
-    def _begin(self, octets: bytes) -> None:
-        if octets[:1] in (b" ", b"\t"):
-            # Else the first line would be taken for the rest of our own last field.
-            self.top += b"\r\n"
-        self._first = octets
+        return scan_whole(self.top + self.content.read(0, self.content.size), self._limits)
 
 
 async def scan(reactor: Any, message: Assembled, limits: ScanLimits) -> Structure:

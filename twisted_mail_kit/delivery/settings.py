@@ -30,7 +30,11 @@ class DeliverySettings:
     hops: int = field(default=30, validator=ge(1))
     """Received fields that a message may have; one with as many or more is in a loop (554 5.4.6)."""
     memory: int = field(default=256 * 1024, validator=ge(0))
-    """Octets of a message that are kept in memory while it is received; a larger one goes to the spool directory."""
+    """Octets of a message that are kept in memory while it is received; a larger one goes to the spool directory,
+    unless there is room in `memory_shared`."""
+    memory_shared: int = field(default=32 * 1024 * 1024, validator=ge(0))
+    """Octets of all messages together that are being received: until there are more, larger ones stay in memory too,
+    each of up to an eighth of it."""
     header_size: int = field(default=256 * 1024, validator=ge(1024))
     """Octets of a message's header section; one with more is refused (552)."""
     header_fields: int = field(default=1000, validator=ge(50))

@@ -9,17 +9,40 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+class Room:
+    """Memory that contents share: those that are too large to lie in memory for sure do so while there is room."""
+
+    LARGEST = 8
+    """No content gets more than this part of it, an eighth."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.taken = 0
+        """Octets that all contents have in memory now."""
+
+    def has_room_for(self, size: int) -> bool:
+        """Whether a content of `size`, which is counted already, may stay."""
+        return size <= self.size // self.LARGEST and self.taken <= self.size
+
+
+_NO_ROOM = Room(0)
+
+
 class Content:
     """Octets that grow at the end, and can be read anywhere.
 
-    Up to `memory` octets stay in memory. Beyond, they go to a file in the folder `spool` that has no name: it is gone
+    Up to `memory` octets stay in memory, and more while there is `room`. Beyond, they go to a file in the folder `spool` that has no name: it is gone
     with the last process that has it open, whatever happens. `write` never touches the disk: it gathers, and when
     `is_due` says so the owner calls `flush`, which may block and so belongs in a thread. Nothing else may be called
     while `flush` is at work there.
     """
 
-    def __init__(self, spool: Path | None = None, memory: int = 256 * 1024, chunk: int = 512 * 1024) -> None:
+    def __init__(
+        self, spool: Path | None = None, memory: int = 256 * 1024, chunk: int = 512 * 1024, room: Room | None = None
+    ) -> None:
         self.size = 0
+        self._room = room or _NO_ROOM
+        self._counted = 0  # octets of ours that `room` knows of
         self._spool = spool
         self._memory = memory
         self._chunk = chunk
@@ -31,17 +54,18 @@ class Content:
     @property
     def is_large(self) -> bool:
         """It does not all lie in memory, or will not soon."""
-        return self.size > self._memory
+        return self._file is not None or not self._may_stay()
 
     @property
     def is_due(self) -> bool:
         """Enough was gathered: call `flush`."""
-        return self._gathered_size >= self._chunk or (self._file is None and self.size > self._memory)
+        return not self._may_stay() if self._file is None else self._gathered_size >= self._chunk
 
     def write(self, octets: bytes) -> None:
         """Append."""
         self.size += len(octets)
         self._gathered_size += len(octets)
+        self._count()
         self._gathered.append(octets)
         if len(self._gathered) > 1024:
             self._join()  # a peer that sends octet by octet must not cost an object an octet
@@ -84,9 +108,18 @@ class Content:
         """Forget all of it. May be called more than once."""
         self.size = self._filed = self._gathered_size = 0
         self._gathered = []
+        self._count()
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _may_stay(self) -> bool:
+        return self.size <= self._memory or self._room.has_room_for(self.size)
+
+    def _count(self) -> None:
+        # Not in `flush`, which is at work in a thread, while other contents are written to.
+        self._room.taken += self._gathered_size - self._counted
+        self._counted = self._gathered_size
 
     def _pread(self, offset: int, size: int) -> bytes:
         assert self._file is not None

@@ -96,14 +96,14 @@ class Structure(NamedTuple):
     preview: str
     """At most 200 characters of the first text, on one line; empty where there is no text."""
     has_8bit: bool
-    has_bare_cr_or_lf: bool
-    """A CR without LF, or a LF without CR, anywhere."""
     longest_line: int
     """Octets of the longest line without its end, where that is above RFC 5322's 998; otherwise 0."""
     header_overflow: bool
     """The header section has more octets or fields than the limits say."""
     received_count: int
     """Received fields (RFC 5321 6.3)."""
+    is_cut: bool = False
+    """It has as many parts, levels or parameters as the limits say: there may be more that are not told."""
 
 
 class Place(NamedTuple):

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from twisted_mail_kit.mail.headers import Headers
-from twisted_mail_kit.mail.lines import LineCount
+from twisted_mail_kit.mail.lines import LineLengths
 from twisted_mail_kit.mail.mimefields import holds_message, read_mime_fields
 from twisted_mail_kit.mail.part import DEFAULT_LIMITS, Part, ScanLimits, Structure
 from twisted_mail_kit.mail.preview import Samples
@@ -47,9 +47,9 @@ def _scan_simple(octets: bytes, limits: ScanLimits) -> Structure | None:
         if samples.is_open:
             samples.feed(octets[start : start + samples.wanted])
             preview = samples.preview()
-    counted = LineCount()
-    counted.feed(octets)
-    counted.close()
+    lengths = LineLengths()
+    lengths.feed(octets)
+    lengths.close()
     lines = octets.count(b"\n", start)
     index = header.index()
     return Structure(
@@ -59,9 +59,9 @@ def _scan_simple(octets: bytes, limits: ScanLimits) -> Structure | None:
         start,
         Part(*fields, 0, start, len(octets), lines, (), None, None),
         preview,
-        counted.has_8bit,
-        counted.has_bare,
-        counted.longest,
+        lengths.has_8bit,
+        lengths.longest,
         header.is_cut,
         len(index.get(b"received", ())),
+        len(fields.parameters) >= limits.parameters,
     )

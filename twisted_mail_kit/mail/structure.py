@@ -8,7 +8,7 @@ from typing import Final
 
 from twisted_mail_kit.mail import imapform
 from twisted_mail_kit.mail.headers import Headers
-from twisted_mail_kit.mail.lines import LineCount
+from twisted_mail_kit.mail.lines import LineLengths
 from twisted_mail_kit.mail.mimefields import (
     DIGESTED,
     OPAQUE,
@@ -78,7 +78,7 @@ class Scanner:
         self._counted = 1  # in `_held`: up to where line ends have been counted
         self._size = 0
         self._lines = 0
-        self._line_count = LineCount()
+        self._line_lengths = LineLengths()
         self._samples = Samples()
 
         root = _Open(0)
@@ -95,6 +95,7 @@ class Scanner:
         self._root: Part | None = None
         self._header = Headers(b"")
         self._header_size = 0
+        self._is_cut = False
 
     def feed(self, octets: bytes) -> None:
         """Take the next octets."""
@@ -113,7 +114,7 @@ class Scanner:
         self._pass(end)
         self._end_parts(0, end)
         assert self._root is not None
-        self._line_count.close()
+        self._line_lengths.close()
         header = self._header
         return Structure(
             size=self._size,
@@ -122,17 +123,17 @@ class Scanner:
             header_size=self._header_size,
             root=self._root,
             preview=self._samples.preview(),
-            has_8bit=self._line_count.has_8bit,
-            has_bare_cr_or_lf=self._line_count.has_bare,
-            longest_line=self._line_count.longest,
+            has_8bit=self._line_lengths.has_8bit,
+            longest_line=self._line_lengths.longest,
             header_overflow=self._header_size > self._limits.header_size or header.is_cut,
             received_count=len(header.all(b"received")),
+            is_cut=self._is_cut,
         )
 
     # --- octets ----------------------------------------------------------------------------------------------------
 
     def _take(self, octets: bytes) -> None:
-        self._line_count.feed(octets)
+        self._line_lengths.feed(octets)
         self._size += len(octets)
         held = self._held
         held += octets
@@ -262,6 +263,7 @@ class Scanner:
         self._in_header = True
         if self._parts >= self._limits.parts or self._details > self._limits.details:
             # It is the rest of the message, and nothing ends it any more.
+            self._is_cut = True
             part.fields = OPAQUE
             part.body_start = header_start
             part.lines_before = self._lines
@@ -307,12 +309,15 @@ class Scanner:
             elif holder.fields.subtype == "digest":
                 default = DIGESTED
         fields = part.fields = read_mime_fields(headers, default, limits.parameters)
+        if len(fields.parameters) >= limits.parameters:
+            self._is_cut = True
         if fields.type == "text":
             self._sample(fields)
         elif fields.type == "multipart":
             self._begin_multipart(part)
         elif holds_message(fields):
             if len(self._open) > limits.depth:
+                self._is_cut = True
                 part.fields = opaque(fields)
             elif not is_cut:
                 self._begin_part(part.body_start)
@@ -329,6 +334,7 @@ class Scanner:
             part.fields = unreadable(part.fields)
             self._sample(part.fields)
         elif len(self._open) > self._limits.depth:
+            self._is_cut = True
             part.fields = opaque(part.fields)
         else:
             part.boundary = boundary
