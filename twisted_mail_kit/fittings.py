@@ -35,6 +35,7 @@ from twisted_mail_kit.interfaces import (
 from twisted_mail_kit.net.blocking import release
 from twisted_mail_kit.net.factory import SessionFactory
 from twisted_mail_kit.net.shared import Shared
+from twisted_mail_kit.net.turn import Turn
 from twisted_mail_kit.pop3.factory import make_factory as make_pop3
 from twisted_mail_kit.pop3.settings import POP3Settings
 from twisted_mail_kit.smtp.factory import make_factory as make_smtp
@@ -92,6 +93,7 @@ class Fittings:
             settings=settings.delivery,
             spool=spool,
             reactor=reactor,
+            turn=Turn(reactor),
         )
         return Parts(self, authenticator, pipeline, reactor, shared)
 
@@ -144,6 +146,7 @@ class Parts:
                 settings.delivery.scan_limits(),
                 shared,
                 name,
+                self.fittings.state_dir / "search" if self.fittings.state_dir else None,
             )
         if service == "pop3":
             return make_pop3(hostname, self._login(service), certificates, settings.pop3, self.reactor, shared, name)

@@ -19,12 +19,14 @@ from twisted_mail_kit.delivery.settling import Settlement
 from twisted_mail_kit.delivery.submission import Correction, correct, is_submission
 from twisted_mail_kit.errors import Refused
 from twisted_mail_kit.interfaces import ICheck, IDelivery, IDeliveryTarget, IReception
-from twisted_mail_kit.mail.content import Assembled
+from twisted_mail_kit.mail.content import Assembled, Room
 from twisted_mail_kit.mail.envelope import Envelope, Peer, Recipient
 from twisted_mail_kit.mail.headers import Headers
 from twisted_mail_kit.mail.outcome import Outcome, Status
 from twisted_mail_kit.mail.structure import Structure
 from twisted_mail_kit.mail.trace import delivered_to_field, received_field, return_path_field
+from twisted_mail_kit.metrics import limits
+from twisted_mail_kit.net.turn import Turn
 
 HEADER_TOO_LARGE = Status("5.3.4", "The header section is too large, or has too many fields", 552)
 LOOP = Status("5.4.6", "Routing loop detected", 554)
@@ -41,6 +43,7 @@ class Pipeline:
 
     `outbound` of the router gets what is not ours. `leftovers`, the queue around local delivery, gets the recipients
     of a message that others of its recipients have already, and that cannot be delivered now; see `settling`.
+    With a `turn`, messages that are whole at the same time are scanned and stored in a row.
     """
 
     log = Logger()
@@ -56,6 +59,7 @@ class Pipeline:
         settings: DeliverySettings | None = None,
         spool: Path | None = None,
         leftovers: IDeliveryTarget | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self.hostname = hostname
         self.router = router
@@ -64,6 +68,8 @@ class Pipeline:
         self.settings = settings or DeliverySettings()
         self.spool = spool
         self.leftovers = leftovers
+        self.turn = turn
+        self.room = Room(self.settings.memory_shared)
         self.on_connected = _steps(checks, "connected")
         self.on_greeted = _steps(checks, "greeted")
         self.on_sender = _steps(checks, "sender")
@@ -124,6 +130,8 @@ class _Transaction:
             raise Refused(NO_RECIPIENTS)
         intake = self._intake or self._begun()
         try:
+            if self._pipeline.turn is not None:
+                await self._pipeline.turn.end()
             structure = intake.close()
             headers = Headers(structure.header.octets[len(intake.top) :])
             correction = self._judge(structure, headers)
@@ -158,16 +166,20 @@ class _Transaction:
         # RFC 5321 4.4: Return-Path at final delivery only.
         self._on_top = return_path_field(envelope.sender) + self._hop
         settings = pipeline.settings
-        self._intake = Intake(pipeline.reactor, self._on_top + self._received, pipeline.spool, settings)
+        self._intake = Intake(pipeline.reactor, self._on_top + self._received, pipeline.spool, settings, pipeline.room)
         return self._intake
 
     def _judge(self, structure: Structure, headers: Headers) -> Correction:
         """Our own rules. Raises Refused."""
         pipeline, envelope = self._pipeline, self._envelope
+        if structure.is_cut:
+            limits.MIME.value += 1
         if structure.header_overflow:
+            limits.HEADER_SECTION.value += 1
             raise Refused(HEADER_TOO_LARGE)
         if structure.received_count - 1 >= pipeline.settings.hops:
             pipeline.log.warn("{trace_id} refused: it went through too many hops", trace_id=envelope.trace_id)
+            limits.HOPS.value += 1
             raise Refused(LOOP)
         if is_submission(envelope):
             return correct(envelope, headers, structure, pipeline.settings, pipeline.hostname)

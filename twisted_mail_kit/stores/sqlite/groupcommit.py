@@ -16,10 +16,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_mail_kit.errors import MailError, OverQuota, Unavailable
+from twisted_mail_kit.metrics.catalogue import READ_ONLY, Commits
 from twisted_mail_kit.stores.sqlite.segments import Mistrusted
 
 LONGEST = 2000
-"""Requests in one transaction."""
+"""Requests after which a transaction takes no more turns' requests."""
 AT_ONCE = 100
 """Answers in one turn of the reactor."""
 SOON = 0.2
@@ -58,12 +59,16 @@ class GroupCommit(Generic[Asked]):
         self._reactor = reactor
         self._interval = interval
         self._first = 0.0 if tidies_first else interval
-        self._waiting: SimpleQueue[Asked | None] = SimpleQueue()
+        self._gathered: list[Asked] = []
+        """Asked for in this turn of the reactor."""
+        self._waiting: SimpleQueue[list[Asked] | None] = SimpleQueue()
         """None comes last."""
         self._is_closing = False
         self._untold: deque[tuple[list[Asked], Any]] = deque()
         """In the order of the commits."""
         self._closed: Deferred[None] = Deferred()
+        self._counts = Commits(self.what)
+        READ_ONLY.read(self._is_read_only)
         self._thread = threading.Thread(target=self._live, name=f"{self.what} writer", daemon=True)
 
     # --- for subclasses: in the thread -------------------------------------------------------------------------------
@@ -101,15 +106,24 @@ class GroupCommit(Generic[Asked]):
         if self.mistrusts or self._is_closing:
             request.deferred.errback(Unavailable(self.mistrusts or f"the {self.what} is closed"))
             return request.deferred
-        self._waiting.put(request)
+        # Hot path: the thread is woken once a turn, not by the first of those who ask in it, for that one alone.
+        if not self._gathered:
+            self._reactor.callLater(0, self._hand_over)
+        self._gathered.append(request)
         return request.deferred
 
     def close(self) -> Deferred[None]:
         """Finish what was submitted, and end the thread."""
         if not self._is_closing:
             self._is_closing = True
+            self._hand_over()
             self._waiting.put(None)
         return self._closed
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._waiting.put(gathered)
 
     def _deliver(self, requests: list[Asked], news: Any) -> None:
         self._untold.append((requests, news))
@@ -151,6 +165,7 @@ class GroupCommit(Generic[Asked]):
 
     def keep_house(self) -> bool:
         """Tidy until somebody waits for a commit; answers whether there is more to do."""
+        self._counts.housekeeping.value += 1
         try:
             while self.tidy():
                 if not self._waiting.empty() or self._is_closing:
@@ -169,6 +184,7 @@ class GroupCommit(Generic[Asked]):
 
     def fail(self, requests: Sequence[Asked], trouble: Callable[[], MailError]) -> None:
         """The same answer for all, each an exception of its own."""
+        self._counts.failures.value += 1
         for request in requests:
             request.answer = trouble()
 
@@ -184,23 +200,29 @@ class GroupCommit(Generic[Asked]):
         self.log.error("{what}: a batch was given up, nothing was changed: {text}", what=self.what, text=text)
         return lambda: Unavailable(text)
 
+    def _is_read_only(self) -> dict[str, float]:
+        return {self.what: 1.0 if self.mistrusts else 0.0}
+
     def _live(self) -> None:
         due = time.monotonic() + self._first
         is_last = False
         while not is_last:
             requests: list[Asked] = []
             try:
-                one = self._waiting.get(timeout=max(0.0, due - time.monotonic()))
-                while one is not None:
-                    requests.append(one)
-                    if len(requests) == LONGEST:
+                some = self._waiting.get(timeout=max(0.0, due - time.monotonic()))
+                while some is not None:
+                    requests += some
+                    if len(requests) >= LONGEST:
                         break
-                    one = self._waiting.get_nowait()
-                is_last = one is None
+                    some = self._waiting.get_nowait()
+                is_last = some is None
             except Empty:
                 pass
             if requests:
-                self._reactor.callFromThread(self._deliver, requests, self.do(requests))
+                began = time.monotonic()
+                news = self.do(requests)
+                self._counts.count(len(requests), time.monotonic() - began)
+                self._reactor.callFromThread(self._deliver, requests, news)
             if time.monotonic() >= due:
                 due = time.monotonic() + self._interval
                 if not self.mistrusts and not self._is_closing and self.keep_house():
