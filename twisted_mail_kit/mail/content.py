@@ -31,10 +31,10 @@ _NO_ROOM = Room(0)
 class Content:
     """Octets that grow at the end, and can be read anywhere.
 
-    Up to `memory` octets stay in memory, and more while there is `room`. Beyond, they go to a file in the folder `spool` that has no name: it is gone
-    with the last process that has it open, whatever happens. `write` never touches the disk: it gathers, and when
-    `is_due` says so the owner calls `flush`, which may block and so belongs in a thread. Nothing else may be called
-    while `flush` is at work there.
+    Up to `memory` octets stay in memory, and more while there is `room`. Beyond, they go to a file in the folder
+    `spool` that has no name: it is gone with the last process that has it open, whatever happens. `write` never touches
+    the disk: it gathers, and when `is_due` says so the owner calls `flush`, which may block and so belongs in a thread.
+    Nothing else may be called while `flush` is at work there.
     """
 
     def __init__(

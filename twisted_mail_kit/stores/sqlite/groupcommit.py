@@ -11,7 +11,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -52,7 +51,7 @@ class GroupCommit(Generic[Asked]):
     what = ""
     """What the log calls it."""
 
-    def __init__(self, reactor: IReactorFromThreads, interval: float, tidies_first: bool = False) -> None:
+    def __init__(self, reactor: Any, interval: float, tidies_first: bool = False) -> None:
         """Housekeeping comes every `interval` seconds, and at the beginning where it `tidies_first`."""
         self.mistrusts = ""
         """Why nothing is written any more; empty while all is well."""
