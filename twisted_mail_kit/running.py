@@ -7,13 +7,15 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService, IServiceCollection, MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from twisted_mail_kit.errors import ConfigurationError, MailError
@@ -57,13 +59,27 @@ class Running(MultiService):
 
     log = Logger()
 
-    def __init__(self, host: Host, reactor: Any, ready_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        reactor: Any,
+        ready_file: Path | None = None,
+        open_logbook: Callable[[], ILogObserver | None] = lambda: None,
+    ) -> None:
+        """`open_logbook` gives what the application logs to that this becomes a part of; None: it decides itself."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.host = host
         self.reactor = reactor
         self.ready_file = ready_file
+        self._open_logbook = open_logbook
         self.kit: MailKit | None = None
         self._is_open = False
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        """Called before twistd begins to log: it asks its application for an observer."""
+        if isinstance(parent, Componentized) and (logbook := self._open_logbook()) is not None:
+            parent.setComponent(ILogObserver, logbook)  # type: ignore[no-untyped-call]
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def privilegedStartService(self) -> None:
         """Open the store, and the ports, while we may still be root.

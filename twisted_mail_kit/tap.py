@@ -78,7 +78,11 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from twisted_mail_kit.errors import ConfigurationError
+    from twisted_mail_kit.logbook import Logbook, logbook_of
     from twisted_mail_kit.running import Running
+
+    def open_logbook() -> Logbook | None:
+        return logbook_of(options.parent, reactor) if options.parent else None
 
     ready_file = Path(options["ready-file"]) if options["ready-file"] else None
     try:
@@ -87,10 +91,10 @@ def makeService(options: Options) -> IService:
 
             user = user_of(options)
             host = Configured(Path(options["config"]).absolute(), reactor, user)
-            return Running(host, reactor, ready_file)
+            return Running(host, reactor, ready_file, open_logbook)
         from twisted_mail_kit.demo import Demo
 
         state = Path(options["state"]).expanduser().absolute() if options["state"] else None
-        return Running(Demo(reactor, state, options["listen"]), reactor, ready_file)
+        return Running(Demo(reactor, state, options["listen"]), reactor, ready_file, open_logbook)
     except ConfigurationError as problem:
         raise SystemExit("\n".join(problem.problems)) from None

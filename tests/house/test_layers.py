@@ -14,9 +14,9 @@ ROOT = "twisted_mail_kit"
 SESSIONS = {"smtp", "imap", "pop3"}
 ROOMS = {"delivery", "checks", "auth", "accounts", "stores", "queue", "adapters"}
 DOORS = {"interfaces", "errors"}
-ASSEMBLY = {"kit", "fittings", "outgoing", "assembly", "config", "tables", "plugin", "demo", "running", "tap"}
-ASSEMBLY |= {"cli", "control", "reference", "workers"}
-SEAMS = {"net", "sasl"}
+ASSEMBLY = {"kit", "fittings", "outgoing", "assembly", "config", "tables", "plugin", "demo", "running", "logbook", "tap"}
+ASSEMBLY |= {"cli", "control", "monitor", "reference", "workers"}
+SEAMS = {"net", "sasl", "metrics"}
 
 # Which part of the house may import which. `testing` is public help for tests, and may use what it tests.
 MAY_IMPORT = {
@@ -25,10 +25,11 @@ MAY_IMPORT = {
     "errors": {"mail"},
     "interfaces": {"mail", "errors"},
     "wire": {"mail", "errors", "net"},
-    "net": {"mail", "errors", "interfaces", "net"},
+    "metrics": {"metrics"},
+    "net": {"mail", "errors", "interfaces", "metrics", "net"},
     "sasl": {"mail", "errors", "interfaces"},
-    **{one: {"mail", "net", "sasl", "wire", one} | DOORS for one in SESSIONS},
-    **{one: {"mail", "net", "sasl"} | DOORS | ROOMS for one in ROOMS},
+    **{one: {"mail", "net", "sasl", "metrics", "wire", one} | DOORS for one in SESSIONS},
+    **{one: {"mail", "net", "sasl", "metrics"} | DOORS | ROOMS for one in ROOMS},
     **{one: {"mail", "_version"} | DOORS | SEAMS | SESSIONS | ROOMS | ASSEMBLY for one in ASSEMBLY},
     "testing": {"mail", "testing"} | DOORS | SEAMS | SESSIONS | ROOMS,
     "": {"_version", "kit", "fittings", "outgoing", "plugin"} | DOORS,
