@@ -75,6 +75,9 @@ class Settlement:
         one_reply = self._envelope.peer.service != "lmtp"
         if self._looping and (one_reply or len(self._looping) == len(routes)):
             raise Refused(LOOP)
+        only = routes[0] if len(routes) == 1 and not self._looping else None
+        if only is not None and len(only.local) == 1 and not only.outward:
+            return await self._deliver_here(only.local)  # nearly all mail has one recipient, who is one account
         ends: dict[End, Outcome | None] = {}
         for index, route in enumerate(routes):
             if index not in self._looping:

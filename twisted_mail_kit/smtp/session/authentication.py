@@ -6,6 +6,7 @@ import binascii
 from typing import TYPE_CHECKING
 
 from twisted_mail_kit.errors import AuthenticationFailed, BadSyntax, ConnectionEnded, MechanismNotSupported
+from twisted_mail_kit.metrics import limits
 from twisted_mail_kit.smtp.outcomes import reply_to
 from twisted_mail_kit.smtp.wire.commands import Auth, BadLine, Response
 from twisted_mail_kit.smtp.wire.replies import Reply, reply
@@ -46,6 +47,8 @@ async def auth(session: SMTPSession, command: Auth) -> Reply | None:
             session.wire.expect_response()
             event = await session.hear(session.settings.time_between_commands)
             if isinstance(event, BadLine):
+                if event.is_too_long:
+                    limits.SMTP_LINE.value += 1
                 return event.reply
             assert isinstance(event, Response)
             if event.octets == b"*":

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 
 from twisted_mail_kit.mail.outcome import Delivered
+from twisted_mail_kit.metrics.catalogue import RECEIVED
 from twisted_mail_kit.net.inbox import TimedOut
 from twisted_mail_kit.net.telling import tell
 from twisted_mail_kit.smtp.outcomes import fold, reply_to_outcome
 from twisted_mail_kit.smtp.wire.commands import Bdat, Content, Data
-from twisted_mail_kit.smtp.wire.replies import Reply, reply
+from twisted_mail_kit.smtp.wire.replies import Reply, reply, usual
 from twisted_mail_kit.smtp.wire.states import State, out_of_turn
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-_GO_ON = reply(354, "", "Go on; a dot alone in a line ends it")
+_GO_ON = usual(354, "", "Go on; a dot alone in a line ends it")
 _BINARY = reply(503, "5.5.1", "BINARYMIME goes with BDAT only")
 
 
@@ -80,6 +81,7 @@ async def _receive(session: SMTPSession, transaction: Transaction | None) -> Non
 
 async def _conclude(session: SMTPSession, transaction: Transaction) -> Reply | None:
     session.flush()  # whoever has waited for the replies to earlier commands need not wait for the disk
+    began = session.clock.seconds()
     outcomes = await transaction.commit()
     session.close_transaction()
     trace_id = transaction.envelope.trace_id
@@ -91,6 +93,10 @@ async def _conclude(session: SMTPSession, transaction: Transaction) -> Reply | N
         replies = [fold(outcomes, trace_id)]
     if not isinstance(outcomes, Reply) and any(isinstance(outcome, Delivered) for outcome in outcomes):
         session.tally.delivered()
+    code = replies[0].code if len(replies) == 1 else min(one.code for one in replies)
+    RECEIVED[session.service].count(
+        code, transaction.size, len(transaction.recipients), session.clock.seconds() - began
+    )
     _log(session, transaction, *replies)
     # RFC 2033 4.2: one reply a recipient, in the order of the RCPTs. The last one is for the caller to say.
     for one in replies[:-1]:

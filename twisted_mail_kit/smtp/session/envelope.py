@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 from twisted_mail_kit.errors import AccountNotFound, Refused
 from twisted_mail_kit.mail.envelope import Envelope, Recipient
 from twisted_mail_kit.mail.trace import new_trace_id
+from twisted_mail_kit.metrics import limits
 from twisted_mail_kit.smtp.session.transaction import Transaction
 from twisted_mail_kit.smtp.wire.commands import Mail, Rcpt, Rset
-from twisted_mail_kit.smtp.wire.replies import Reply, reply
+from twisted_mail_kit.smtp.wire.replies import Reply, reply, usual
 from twisted_mail_kit.smtp.wire.states import State
 
 if TYPE_CHECKING:
     from twisted_mail_kit.smtp.session.session import SMTPSession
 
-_SENDER = reply(250, "2.1.0", "Sender is welcome")
-_RECIPIENT = reply(250, "2.1.5", "Recipient is known")
+_SENDER = usual(250, "2.1.0", "Sender is welcome")
+_RECIPIENT = usual(250, "2.1.5", "Recipient is known")
 _RESET = reply(250, "2.0.0", "Forgotten")
 _LOGIN_FIRST = reply(530, "5.7.0", "Log in first")
 _UTF8 = reply(553, "5.6.7", "An address outside ASCII needs SMTPUTF8")
@@ -43,11 +44,13 @@ async def mail(session: SMTPSession, command: Mail) -> Reply | None:
         return _UTF8
     if command.size is not None and command.size > settings.message_size:
         session.log.info("{peer} has a message of {size} octets", peer=session.caller, size=command.size)
+        limits.SMTP_MESSAGE_SIZE.value += 1
         return reply(552, "5.3.4", f"More than {settings.message_size} octets")
     if session.tally.messages >= settings.messages:
         session.log.info(
             "{peer} has sent {count} messages, that is enough", peer=session.caller, count=session.tally.messages
         )
+        limits.SMTP_MESSAGES.value += 1
         return session.end(reply(421, "4.7.0", f"{session.hostname} Enough for one connection, come again"))
     if session.is_rated and not session.rates.may_send(session.source):
         return _TOO_MANY_MESSAGES
@@ -86,6 +89,7 @@ async def rcpt(session: SMTPSession, command: Rcpt) -> Reply | None:
         if len(transaction.recipients) == session.settings.recipients and not session.tally.is_crowded:
             session.tally.is_crowded = True
             session.log.info("{trace_id} has too many recipients", trace_id=transaction.envelope.trace_id)
+            limits.SMTP_RECIPIENTS.value += 1
         # RFC 5321 4.5.3.1.10: the client sends to those it has, and to the rest in another transaction.
         return reply(452, "4.5.3", f"No more than {session.settings.recipients} recipients at a time")
     if session.is_rated and not session.rates.may_address(session.source):

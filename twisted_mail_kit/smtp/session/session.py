@@ -13,6 +13,9 @@ from twisted.python.failure import Failure
 
 from twisted_mail_kit.errors import ConnectionEnded, Unavailable
 from twisted_mail_kit.interfaces import IAuthenticator, IReception
+from twisted_mail_kit.metrics import limits
+from twisted_mail_kit.metrics.catalogue import SMTP_REFUSED
+from twisted_mail_kit.metrics.instruments import Number
 from twisted_mail_kit.net.inbox import NEED_DATA, Draining, Signal, TimedOut
 from twisted_mail_kit.net.session import Session
 from twisted_mail_kit.smtp.outcomes import reply_to
@@ -98,6 +101,7 @@ class SMTPSession(Session):
                 await self._converse()
         except TimedOut:
             self.log.info("{peer} said nothing for too long", peer=self.caller)
+            self._limit_of_time().value += 1
             self.say(reply(421, "4.4.2", f"{self.hostname} You said nothing for too long"))
         except Draining:
             self.say(self.going_down())
@@ -162,7 +166,7 @@ class SMTPSession(Session):
         if kind in _JUNK:
             self.tally.junk += 1
             if self.tally.junk > self.settings.junk_commands:
-                return self._lose_patience("junk commands")
+                return self._lose_patience("junk commands", limits.SMTP_JUNK_COMMANDS)
         refusal = None if kind is commands.Bdat else out_of_turn(self.state, event)
         if refusal is not None:
             return self._count(refusal)
@@ -178,25 +182,38 @@ class SMTPSession(Session):
 
     def _complain(self, event: commands.Unknown | commands.Bad | commands.BadLine) -> Reply:
         if not isinstance(event, commands.Bad):
+            if isinstance(event, commands.BadLine) and event.is_too_long:
+                limits.SMTP_LINE.value += 1
             self.tally.unknown += 1
             if self.tally.unknown > self.settings.unknown_commands:
-                return self._lose_patience("commands that nobody knows")
+                return self._lose_patience("commands that nobody knows", limits.SMTP_UNKNOWN_COMMANDS)
         elif event.loses_step:
             return self.end(event.reply)
         return self._count(event.reply)
 
     def _count(self, answer: Reply) -> Reply:
-        if answer.code == 421:
-            return self.end(answer)
-        if answer.is_error:
-            self.tally.errors += 1
-            if self.tally.errors > self.settings.errors:
-                return self._lose_patience("errors")
+        if answer.code >= 400:
+            SMTP_REFUSED[self.service, f"{answer.code // 100}xx"].value += 1
+            if answer.code == 421:
+                return self.end(answer)
+            if answer.is_error:
+                self.tally.errors += 1
+                if self.tally.errors > self.settings.errors:
+                    return self._lose_patience("errors", limits.SMTP_ERRORS)
         return answer
 
-    def _lose_patience(self, what: str) -> Reply:
+    def _lose_patience(self, what: str, limit: Number) -> Reply:
         self.log.info("{peer} was sent away: too many {what}", peer=self.caller, what=what)
+        limit.value += 1
         return self.end(reply(421, "4.7.0", f"{self.hostname} Too many {what}"))
+
+    def _limit_of_time(self) -> Number:
+        """Which of them has run out just now."""
+        deadline = None if self.transaction is None else self.transaction.deadline
+        if deadline is not None:
+            is_late = self.clock.seconds() >= deadline
+            return limits.SMTP_TIME_FOR_MESSAGE if is_late else limits.SMTP_TIME_IN_DATA
+        return limits.SMTP_TIME_TO_GREET if self.state is State.NEW else limits.SMTP_TIME_BETWEEN_COMMANDS
 
     # --- for the commands ------------------------------------------------------------------------------------------
 
@@ -219,11 +236,12 @@ class SMTPSession(Session):
         """What the client says next. What we have said goes out first, unless its next words are here already."""
         event = self.inbox.poll()
         if event is NEED_DATA:
+            self._in_a_row = 0
             if self.outflow.is_full():
                 await self.outflow.drained()
-            self.outflow.flush()
-            self._in_a_row = 0
-            event = await self.inbox.next(seconds, safe_point=safe_point)
+                event = await self.inbox.next(seconds, safe_point=safe_point)
+            else:
+                event = await self.inbox.later(seconds, safe_point=safe_point)
         else:
             self._in_a_row += 1
             if self._in_a_row >= _BREATH:

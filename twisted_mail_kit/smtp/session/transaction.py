@@ -8,6 +8,7 @@ from typing import Literal
 from twisted_mail_kit.interfaces import IDelivery
 from twisted_mail_kit.mail.envelope import Envelope, Recipient
 from twisted_mail_kit.mail.outcome import Outcome
+from twisted_mail_kit.metrics import limits
 from twisted_mail_kit.smtp.wire.data import LineEnds
 from twisted_mail_kit.smtp.wire.replies import Reply, reply
 
@@ -49,6 +50,7 @@ class Transaction:
         if self.problem is not None:
             return
         if self.size > self._message_size:
+            limits.SMTP_MESSAGE_SIZE.value += 1
             await self.refuse(reply(552, "5.3.4", f"More than {self._message_size} octets"))
             return
         if self._line_ends is not None:

@@ -25,6 +25,9 @@ class Reply(NamedTuple):
 
     def encode(self) -> bytes:
         """The octets. No text can break out of its line, or bring in another one."""
+        ready = _READY.get(self)
+        if ready is not None:
+            return ready
         if len(self.lines) == 1:
             line = self.lines[0]
             # Nearly all replies are of this kind, and four of them belong to a message.
@@ -38,6 +41,17 @@ class Reply(NamedTuple):
             f"{head}{' ' if number == last else '-'}{between}{_UNPRINTABLE.sub('?', line)[:_LONGEST]}\r\n"
             for number, line in enumerate(self.lines)
         ).encode("ascii")
+
+
+_READY: dict[Reply, bytes] = {}
+"""Those that every message's sender hears."""
+
+
+def usual(code: int, enhanced: str, *lines: str) -> Reply:
+    """A `reply` that is said all the time, and so is encoded but once. For constants."""
+    one = Reply(code, enhanced, lines)
+    _READY[one] = one.encode()
+    return one
 
 
 def reply(code: int, enhanced: str, *lines: str) -> Reply:
