@@ -26,6 +26,7 @@ from twisted_mail_kit.mail.address import Address
 from twisted_mail_kit.mail.envelope import Envelope, Peer, Recipient
 from twisted_mail_kit.net.session import is_loopback
 from twisted_mail_kit.net.tls import Certificates, self_signed_pem
+from twisted_mail_kit.net.wholefile import put_in_place
 from twisted_mail_kit.stores.sqlite import SQLiteStore
 
 ACCOUNT = "demo@localhost"
@@ -79,7 +80,7 @@ class Demo:
         if not self.password_file.exists():
             password = "-".join("".join(secrets.choice(_LETTERS) for _ in range(4)) for _ in range(3))
             await self.passwords.set_password(ACCOUNT, password)
-            write_secret(self.password_file, password.encode() + b"\n")
+            put_in_place(self.password_file, password.encode() + b"\n")
         try:
             await self.kit.store.open_account(ACCOUNT)
         except AccountNotFound:
@@ -222,20 +223,9 @@ def samples() -> Iterator[bytes]:
         yield one.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-def write_secret(path: Path, octets: bytes) -> None:
-    """Write a file that only we can read; whole or not at all."""
-    beside = path.with_name(path.name + ".new")
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(octets)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
 def _certificates(state: Path) -> IOpenSSLContextFactory:
     """A certificate that nobody vouches for, made at the first run."""
     path = state / "demo-certificate.pem"
     if not path.exists():
-        write_secret(path, self_signed_pem("localhost"))
+        put_in_place(path, self_signed_pem("localhost"))
     return Certificates(path)

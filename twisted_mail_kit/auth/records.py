@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from twisted_mail_kit.net.wholefile import put_in_place
 from twisted_mail_kit.sasl import ScramKeys
 
 
@@ -90,22 +91,7 @@ def change(path: Path, how: Callable[[dict[str, Record]], None]) -> None:
     with _lock(path):
         records = read(path)
         how(records.users)
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-        try:
-            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(render(records))
-                file.flush()
-                os.fsync(handle)
-            fresh.replace(path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        put_in_place(path, render(records).encode())
 
 
 @contextmanager

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import heapq
 import json
-import os
-import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +18,7 @@ from twisted_mail_kit.errors import ResolutionFailed
 from twisted_mail_kit.interfaces import IResolver
 from twisted_mail_kit.net.fetched import Fetched, FetchFailed
 from twisted_mail_kit.net.inflight import InFlight
+from twisted_mail_kit.net.wholefile import put_in_place
 from twisted_mail_kit.smtp.policies.settings import TLSPolicySettings
 from twisted_mail_kit.smtp.policies.sts import BadPolicy, STSPolicy, parse_policy, policy_id
 
@@ -181,22 +180,8 @@ def write_policies(file: Path, kept: dict[str, Kept]) -> None:
     facts = {
         domain: {"id": one.id, "fetched_at": one.fetched_at, **one.policy._asdict()} for domain, one in kept.items()
     }
-    fresh = file.with_name(f".{file.name}.{secrets.token_hex(6)}")
-    try:
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump({"version": 1, "policies": facts}, out, indent=1, sort_keys=True)
-            out.flush()
-            os.fsync(handle)
-        fresh.replace(file)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    whole = json.dumps({"version": 1, "policies": facts}, indent=1, sort_keys=True)
+    put_in_place(file, whole.encode())
 
 
 def read_policies(file: Path) -> dict[str, Kept]:
