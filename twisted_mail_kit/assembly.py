@@ -32,6 +32,7 @@ from twisted_mail_kit.interfaces import (
     ISpool,
 )
 from twisted_mail_kit.kit import Listener, MailKit, parse_endpoint
+from twisted_mail_kit.monitor.service import Monitor, endpoint_of
 from twisted_mail_kit.net.blocking import adapted
 from twisted_mail_kit.net.tls import Certificates
 from twisted_mail_kit.outgoing import Outgoing, OutgoingSettings
@@ -103,7 +104,10 @@ class Configured:
             self.kit = MailKit(store=store, reactor=reactor, **asdict(fittings, recurse=False))
         self.kit.reread = self._reread
         self.kit.refitted = self._refitted
-        verbs = dict(status_verbs(self.kit))
+        self.monitor = Monitor(
+            self.kit, config.tables.metrics, state=config.tables.state, store=store, outgoing=self.outgoing
+        )
+        verbs = {**status_verbs(self.kit), **self.monitor.verbs()}
         verbs |= store_verbs(store, config.tables.state)
         if self.outgoing is not None:
             verbs |= queue_verbs(self.outgoing.desk)
@@ -113,13 +117,18 @@ class Configured:
     def start(self) -> None:
         """Open the socket for the operator's hands."""
         self.control.start(has_lock=True)
+        self.monitor.start()
 
     async def prepare(self) -> None:
-        """Nothing: the operator has made the accounts."""
+        """Open the page of metrics, where one is wanted."""
+        listener = await self.monitor.open()
+        if listener is not None:
+            self.kit.listeners.append(listener)
 
     async def close(self) -> None:
         """Take the socket away."""
         await self.control.stop()
+        await self.monitor.stop()
 
     def leave(self) -> None:
         """Another server may have the state folder."""
@@ -152,6 +161,7 @@ class Configured:
                 ("[outbound]", before.outbound, config.outbound),
                 ("[queue]", before.tables.queue, config.tables.queue),
                 ("[dns]", before.tables.dns, config.tables.dns),
+                ("[metrics]", before.tables.metrics, config.tables.metrics),
             )
             if then != now
         ]
@@ -174,6 +184,8 @@ def import_the_rest() -> None:
     read it, where Python lies in root's own folder."""
     import scramp  # noqa: F401
 
+    import twisted_mail_kit.monitor.page
+    import twisted_mail_kit.monitor.processes
     import twisted_mail_kit.net.fetch  # noqa: F401
 
 
@@ -296,6 +308,11 @@ def check_configuration(path: Path) -> list[str]:
             step()
         except ConfigurationError as problem:
             problems += problem.problems
+    if "systemd:" not in (config.tables.metrics.endpoint or ""):
+        try:
+            endpoint_of(config.tables.metrics, task.Clock())
+        except ConfigurationError as problem:
+            problems += [f"{path}: {line}" for line in problem.problems]
     for one in config.tables.listen:
         if "systemd:" not in one.endpoint:  # those are there only when systemd has started us
             try:

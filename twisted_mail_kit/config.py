@@ -17,6 +17,7 @@ from twisted_mail_kit.errors import ConfigurationError, PluginNotFound
 from twisted_mail_kit.fittings import KitSettings
 from twisted_mail_kit.imap.settings import IMAPSettings
 from twisted_mail_kit.kit import SERVICES
+from twisted_mail_kit.monitor.settings import MetricsSettings
 from twisted_mail_kit.net.dns.settings import ResolverSettings
 from twisted_mail_kit.plugin import Plugin, find
 from twisted_mail_kit.pop3.settings import POP3Settings
@@ -84,6 +85,7 @@ class Tables:
     signing: DKIMSettings = field(factory=DKIMSettings)
     login: LoginSettings = field(factory=LoginSettings)
     crew: CrewSettings = field(factory=CrewSettings)
+    metrics: MetricsSettings = field(factory=MetricsSettings)
 
 
 @frozen

@@ -42,7 +42,7 @@ from twisted_mail_kit.mail.operations import (
     UpdateMailbox,
 )
 from twisted_mail_kit.mail.outcome import Delayed, Delivered, Failed, Outcome, Status
-from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, TraceEvent
+from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, SpoolCounts, TraceEvent
 from twisted_mail_kit.mail.records import Answer
 
 # --- storage: where mailboxes live ---------------------------------------------------------------------------------
@@ -174,10 +174,10 @@ class IListing(Interface):
 
 
 class IReadMany(Interface):
-    """An IAccount that reads of many messages at once what would be read one by one: FETCH of a whole mailbox, and
-    SEARCH in it, are several times as fast. Messages that are not there, or cannot be read this way now, are left out:
-    who misses one asks `messages` and `read_blob`, which say why. What is answered is held in memory: ask for little.
-    """
+    """An IAccount that reads of many messages at once what would be read one by one: FETCH and RETR of a whole mailbox,
+    and SEARCH in it, are several times as fast. Messages that are not there, or cannot be read this way now, are left
+    out: who misses one asks `messages` and `read_blob`, which say why. What is answered is held in memory: ask for
+    little."""
 
     async def summaries(mailbox_id: str, uids: Sequence[int]) -> Sequence[tuple[int, bytes]]:
         """(UID, summary) of those of the `uids` (ascending) that are there, ascending. Raises MailboxNotFound."""
@@ -482,6 +482,14 @@ class ISpool(Interface):
         """Finish what was begun. Leases of this process end by time, or by `lease` under the same owner."""
 
 
+class ISpoolCounts(Interface):
+    """An ISpool that can count what is in it without going through all of it: its numbers are asked for by monitors,
+    every few seconds."""
+
+    async def counts(now: float) -> SpoolCounts:
+        """How much is queued at `now`, seconds since 1970 UTC."""
+
+
 class IOutgoing(IDeliveryTarget):
     """A delivery target with a life of its own: what `MailKit` starts after its ports are open, and stops before its
     store is closed."""
@@ -571,6 +579,7 @@ __all__ = [
     "ISASLExchange",
     "ISharedBlobs",
     "ISpool",
+    "ISpoolCounts",
     "Lease",
     "Listing",
     "ListingSince",
@@ -589,6 +598,7 @@ __all__ = [
     "Removed",
     "SetFlags",
     "Settled",
+    "SpoolCounts",
     "Status",
     "TraceEvent",
     "UpdateMailbox",

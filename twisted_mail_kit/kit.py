@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from zope.interface import implementer
 from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.fittings import Fittings, KitSettings, Parts
 from twisted_mail_kit.interfaces import IAccounts, ICheck, IDeliveryTarget, IMailStore, IOutgoing
+from twisted_mail_kit.metrics.catalogue import RELOADS
+from twisted_mail_kit.metrics.instruments import Numbers, numbers
 from twisted_mail_kit.net.blocking import adapted
 from twisted_mail_kit.net.factory import SessionFactory
 from twisted_mail_kit.net.proxied import ProxiedFactory
@@ -186,6 +189,7 @@ class MailKit(Service):
         if anew is None:
             return False
         self.refit(*anew)
+        RELOADS["ok"].value += 1
         self.log.info("reloaded")
         return True
 
@@ -199,6 +203,7 @@ class MailKit(Service):
                 self.log.error("not reloaded, all stays as it was: {line}", line=line)
         except Exception:
             self.log.failure("not reloaded, all stays as it was")
+        RELOADS["refused"].value += 1
         return None
 
     def refit(self, fittings: Fittings, parts: Parts) -> None:
@@ -239,6 +244,14 @@ class MailKit(Service):
     async def status(self) -> dict[str, Any]:
         """``{"sessions": {service: count}, "workers": [...]}``: plain values."""
         return {"sessions": self.sessions(), "workers": []}
+
+    async def numbers(self) -> Numbers:
+        """All that is counted, see `metrics`. Those of one process, whatever else there is in it."""
+        return numbers()
+
+    def processes(self) -> dict[str, int]:
+        """``{"": pid}``; with several processes, all of them by name."""
+        return {"": os.getpid()}
 
     def sessions(self) -> dict[str, int]:
         """How many there are now, by service."""

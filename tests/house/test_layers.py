@@ -14,8 +14,8 @@ ROOT = "twisted_mail_kit"
 SESSIONS = {"smtp", "imap", "pop3"}
 ROOMS = {"delivery", "checks", "auth", "accounts", "stores", "queue", "adapters"}
 DOORS = {"interfaces", "errors"}
-ASSEMBLY = {"kit", "fittings", "outgoing", "assembly", "config", "tables", "plugin", "demo", "running", "logbook", "tap"}
-ASSEMBLY |= {"cli", "control", "monitor", "reference", "workers"}
+ASSEMBLY = {"kit", "fittings", "outgoing", "assembly", "config", "tables", "plugin", "demo", "running", "tap"}
+ASSEMBLY |= {"cli", "control", "logbook", "monitor", "reference", "workers"}
 SEAMS = {"net", "sasl", "metrics"}
 
 # Which part of the house may import which. `testing` is public help for tests, and may use what it tests.

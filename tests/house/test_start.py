@@ -7,8 +7,10 @@ import sys
 
 LATER = {
     "click": "the `mailkit` command",
+    "prometheus_client": "the page of metrics",
     "scramp": "a login by SCRAM",
     "twisted.mail": "what was written for twisted.mail",
+    "twisted.web.server": "the page of metrics",
     "twisted.web.client": "an MTA-STS policy that has to be fetched",
 }
 

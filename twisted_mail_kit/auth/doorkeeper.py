@@ -21,6 +21,8 @@ from twisted_mail_kit.auth.throttle import Throttle
 from twisted_mail_kit.errors import AuthenticationFailed, MailError, MechanismNotSupported, TooManyLogins, Unavailable
 from twisted_mail_kit.interfaces import IAccount, IAuthenticator, ISASLExchange
 from twisted_mail_kit.mail.envelope import Peer
+from twisted_mail_kit.metrics import limits
+from twisted_mail_kit.metrics.catalogue import LOGINS
 from twisted_mail_kit.net.factory import source_of
 from twisted_mail_kit.net.shared import Shared
 from twisted_mail_kit.sasl import (
@@ -140,14 +142,17 @@ class Doorkeeper:
         except (LoginFailed, UnhandledCredentials, AuthenticationFailed):
             await self._refuse(name, peer)
             raise  # never reached
-        except MailError:
+        except MailError as problem:
+            LOGINS[peer.service, "busy" if isinstance(problem, TooManyLogins) else "failed"].value += 1
             raise
         except Exception as problem:
+            LOGINS[peer.service, "failed"].value += 1
             self.log.failure("login of {user} from {source} failed", user=name, source=source or "unix")
             raise Unavailable("the login could not be checked") from problem
         self.log.info(
             "{user} logged in from {source} ({service})", user=account.name, source=peer.host, service=peer.service
         )
+        LOGINS[peer.service, "ok"].value += 1
         found: IAccount = account
         return found
 
@@ -156,11 +161,15 @@ class Doorkeeper:
             raise AuthenticationFailed("no passwords in clear text")
         source = source_of(peer.host)
         if self._throttle.is_busy(source):
+            LOGINS[peer.service, "busy"].value += 1
+            limits.LOGINS_FAILING.value += 1
+            self.log.info("too many failed logins of {source} wait for their answer", source=source)
             raise TooManyLogins("too many failed logins from there are waiting")
         return source
 
     async def _refuse(self, name: str, peer: Peer) -> None:
         source = source_of(peer.host)
+        LOGINS[peer.service, "refused"].value += 1
         delay = self._throttle.failed(source, name)
         self.log.info(
             "login refused for {user} from {peer} ({service}), answered after {delay} s",

@@ -26,6 +26,8 @@ from twisted_mail_kit.auth.records import Record, Records, change, read
 from twisted_mail_kit.auth.settings import PasswordFileSettings
 from twisted_mail_kit.errors import AccountNotFound, BadSyntax, TooManyLogins, Unavailable
 from twisted_mail_kit.interfaces import IPasswords
+from twisted_mail_kit.metrics import limits
+from twisted_mail_kit.metrics.catalogue import PASSWORD_CHECKS
 from twisted_mail_kit.net.threads import DaemonThreads
 from twisted_mail_kit.sasl import IScramKeys, ScramKeys, make_scram_keys
 
@@ -65,6 +67,7 @@ class PasswordFile:
         self._pool: DaemonThreads | None = None
         self._threads = self.settings.threads or os.cpu_count() or 1
         self._busy = 0
+        PASSWORD_CHECKS.read(self._at_work)
         self._key = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, float] = OrderedDict()
         self._decoy = ""
@@ -265,13 +268,20 @@ class PasswordFile:
         except OSError:
             pass
 
+    def _at_work(self) -> dict[str, int]:
+        return {"running": min(self._busy, self._threads), "waiting": max(0, self._busy - self._threads)}
+
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._busy >= self._threads + self.settings.waiting:
+            limits.LOGINS_WAITING.value += 1
+            self.log.warn("a login is put off: {waiting} wait already", waiting=self.settings.waiting)
             raise TooManyLogins("too many logins wait already")
         if self._pool is None:
             pool = self._pool = DaemonThreads(0, self._threads, name="passwords")
             pool.start()
             self._reactor.addSystemEventTrigger("during", "shutdown", self.close)
+        if self._busy >= self._threads:
+            limits.LOGINS_AT_ONCE.value += 1
         self._busy += 1
         try:
             done: T = await deferToThreadPool(self._reactor, self._pool, work)

@@ -15,6 +15,7 @@ from twisted_mail_kit.checks.settings import LowDiskSettings
 from twisted_mail_kit.errors import TryLater
 from twisted_mail_kit.mail.envelope import Envelope
 from twisted_mail_kit.mail.outcome import Status
+from twisted_mail_kit.metrics import limits
 
 NO_SPACE = Status("4.3.1", "Insufficient system storage", 452)
 
@@ -65,3 +66,4 @@ class LowDisk(Check):
             self._is_low = is_low
             word = "no mail is taken" if is_low else "mail is taken again"
             self.log.warn("{free:.1f} % of the disk of {path} free: {word}", free=free, path=self.path, word=word)
+            limits.LOW_DISK.value += is_low

@@ -17,6 +17,7 @@ _NOUNS = {
     "dkim": "Keys that sign outgoing mail.",
     "dns": "What a domain publishes in DNS.",
     "fsck": "Check the store, and repair it.",
+    "metrics": "What the running server has counted.",
     "plugin": "Plugins: what is installed, what they keep, a new one.",
     "restore": "Put a backup back.",
     "status": "The running server, its processes and sessions.",

@@ -13,7 +13,8 @@ from twisted_mail_kit.delivery.settings import DeliverySettings
 from twisted_mail_kit.errors import TryLater, Unavailable
 from twisted_mail_kit.mail.content import Assembled, Content, Room
 from twisted_mail_kit.mail.outcome import Status
-from twisted_mail_kit.mail.scan import scan_whole
+from twisted_mail_kit.mail.part import Outline
+from twisted_mail_kit.mail.scan import outline_of, scan_whole
 from twisted_mail_kit.mail.structure import ScanLimits, Scanner, Structure
 
 NO_SPACE = Status("4.3.1", "Insufficient system storage", 452)
@@ -66,6 +67,14 @@ class Intake:
         if self._scanner is not None:
             return self._scanner.close()
         return scan_whole(self.top + self.content.read(0, self.content.size), self._limits)
+
+    def outline(self) -> Outline | Structure:
+        """Of `top` and the content together, where the message is only sent on."""
+        if self._scanner is None:
+            outline = outline_of(self.top + self.content.read(0, self.content.size), self._limits)
+            if outline is not None:
+                return outline
+        return self.close()
 
 
 async def scan(reactor: Any, message: Assembled, limits: ScanLimits) -> Structure:

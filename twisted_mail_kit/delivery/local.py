@@ -30,12 +30,14 @@ from twisted_mail_kit.mail.outcome import Delayed, Delivered, Failed, Outcome, S
 from twisted_mail_kit.mail.structure import Structure
 from twisted_mail_kit.mail.summary import pack
 from twisted_mail_kit.mail.trace import delivered_to_field, return_path_field
+from twisted_mail_kit.metrics.catalogue import LOCAL_DELIVERIES
 
 MAILBOX_FULL = Status("4.2.2", "Mailbox is full", 452)
 _REMEMBERED = 10_000
 _NOT_FOR_STRANGERS = ("drafts", "sent", "trash")
 
 T = TypeVar("T")
+_DELIVERED = LOCAL_DELIVERIES["delivered"]
 
 
 async def together(tasks: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -109,6 +111,7 @@ class LocalDelivery:
         except Exception as problem:
             self._inboxes.pop(place.account, None)
             return self._what_became(problem, envelope, place.account)
+        _DELIVERED.value += 1
         return Delivered()
 
     async def _add(
@@ -160,6 +163,7 @@ class LocalDelivery:
 
     def _what_became(self, problem: Exception, envelope: Envelope, where: str) -> Outcome:
         """The outcome that an exception out of the store means. What is unknown is temporary."""
+        LOCAL_DELIVERIES["failed" if isinstance(problem, Refused) else "delayed"].value += 1
         if isinstance(problem, Refused):
             return Failed(problem.status)
         if isinstance(problem, TryLater):

@@ -23,7 +23,7 @@ from twisted_mail_kit.mail.content import Assembled, Room
 from twisted_mail_kit.mail.envelope import Envelope, Peer, Recipient
 from twisted_mail_kit.mail.headers import Headers
 from twisted_mail_kit.mail.outcome import Outcome, Status
-from twisted_mail_kit.mail.structure import Structure
+from twisted_mail_kit.mail.part import Outline, Structure
 from twisted_mail_kit.mail.trace import delivered_to_field, received_field, return_path_field
 from twisted_mail_kit.metrics import limits
 from twisted_mail_kit.net.turn import Turn
@@ -132,12 +132,13 @@ class _Transaction:
         try:
             if self._pipeline.turn is not None:
                 await self._pipeline.turn.end()
-            structure = intake.close()
-            headers = Headers(structure.header.octets[len(intake.top) :])
-            correction = self._judge(structure, headers)
+            structure = intake.close() if any(route.local for route in self._routes) else None
+            outline = structure or intake.outline()
+            headers = Headers(outline.header.octets[len(intake.top) :])
+            correction = self._judge(outline, headers)
             fields = await self._ask_checks(headers)
-            settlement = Settlement(self._pipeline, self._envelope, self._looping(structure.header))
-            if any(route.local for route in self._routes):
+            settlement = Settlement(self._pipeline, self._envelope, self._looping(outline.header))
+            if structure is not None:
                 local = self._assemble(self._on_top, fields, correction)
                 if fields or correction.added or correction.left_out:
                     structure = await scan(self._pipeline.reactor, local, self._pipeline.settings.scan_limits())
@@ -169,11 +170,14 @@ class _Transaction:
         self._intake = Intake(pipeline.reactor, self._on_top + self._received, pipeline.spool, settings, pipeline.room)
         return self._intake
 
-    def _judge(self, structure: Structure, headers: Headers) -> Correction:
+    def _judge(self, structure: Outline | Structure, headers: Headers) -> Correction:
         """Our own rules. Raises Refused."""
         pipeline, envelope = self._pipeline, self._envelope
         if structure.is_cut:
             limits.MIME.value += 1
+            pipeline.log.info(
+                "{trace_id} has more parts, levels or parameters than are looked at", trace_id=envelope.trace_id
+            )
         if structure.header_overflow:
             limits.HEADER_SECTION.value += 1
             raise Refused(HEADER_TOO_LARGE)

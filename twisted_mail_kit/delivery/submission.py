@@ -12,7 +12,8 @@ from twisted_mail_kit.mail.dates import format_date
 from twisted_mail_kit.mail.envelope import Envelope
 from twisted_mail_kit.mail.headers import Headers, addresses
 from twisted_mail_kit.mail.outcome import Status
-from twisted_mail_kit.mail.structure import Structure
+from twisted_mail_kit.mail.part import Outline, Structure
+from twisted_mail_kit.metrics import limits
 
 _BCC = (b"bcc", b"resent-bcc")
 
@@ -37,10 +38,11 @@ def is_submission(envelope: Envelope) -> bool:
 
 
 def correct(
-    envelope: Envelope, headers: Headers, structure: Structure, settings: DeliverySettings, hostname: str
+    envelope: Envelope, headers: Headers, structure: Outline | Structure, settings: DeliverySettings, hostname: str
 ) -> Correction:
     """Check the format of a submitted message. Raises Refused, with the reason in its text."""
     if structure.longest_line > settings.longest_line:
+        limits.SMTP_TEXT_LINE.value += 1
         raise Refused(Status("5.6.0", f"A line of the message is longer than {settings.longest_line} octets", 554))
     body = envelope.body
     if structure.has_8bit and body == "7BIT":

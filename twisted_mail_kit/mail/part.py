@@ -106,6 +106,17 @@ class Structure(NamedTuple):
     """It has as many parts, levels or parameters as the limits say: there may be more that are not told."""
 
 
+class Outline(NamedTuple):
+    """What has to be known of a message that is only sent on; as in `Structure`."""
+
+    header: Headers
+    has_8bit: bool
+    longest_line: int
+    header_overflow: bool
+    received_count: int
+    is_cut: bool = False
+
+
 class Place(NamedTuple):
     """Where a part is, and nothing else of it; fields as in `Part`."""
 

@@ -69,6 +69,22 @@ class Settled:
     delay_told: bool = False
 
 
+class SpoolCounts(NamedTuple):
+    """What is queued, in numbers."""
+
+    messages: int
+    octets: int
+    """Of all of them."""
+    oldest: float | None
+    """When the oldest was received, seconds since 1970 UTC; None: there is none."""
+    due: int
+    """Recipients that may be tried now, or are being tried."""
+    waiting: int
+    """Recipients whose next try is yet to come."""
+    held: int
+    """Recipients that are not tried until they are released."""
+
+
 class TraceEvent(NamedTuple):
     """One line in the timeline of a message."""
 

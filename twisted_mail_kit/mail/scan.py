@@ -8,7 +8,7 @@ from typing import Final
 from twisted_mail_kit.mail.headers import Headers
 from twisted_mail_kit.mail.lines import LineLengths
 from twisted_mail_kit.mail.mimefields import holds_message, read_mime_fields
-from twisted_mail_kit.mail.part import DEFAULT_LIMITS, Part, ScanLimits, Structure
+from twisted_mail_kit.mail.part import DEFAULT_LIMITS, Outline, Part, ScanLimits, Structure
 from twisted_mail_kit.mail.preview import Samples
 from twisted_mail_kit.mail.structure import Scanner
 
@@ -23,6 +23,22 @@ def scan_whole(octets: bytes, limits: ScanLimits = DEFAULT_LIMITS) -> Structure:
         scanner.feed(octets)
         structure = scanner.close()
     return structure
+
+
+def outline_of(octets: bytes, limits: ScanLimits = DEFAULT_LIMITS) -> Outline | None:
+    """The outline of a message; None where its header section is not within the limits: then it has to be scanned.
+
+    Hot path: nobody will ask for the parts and the preview of what goes to another server.
+    """
+    blank_line = _BLANK_LINE.search(octets, 0, limits.header_size + 1)
+    if blank_line is None or blank_line.end() > limits.header_size:
+        return None
+    header = Headers(octets[: blank_line.end()], limits.header_fields)
+    lengths = LineLengths()
+    lengths.feed(octets)
+    lengths.close()
+    received = len(header.index().get(b"received", ()))
+    return Outline(header, lengths.has_8bit, lengths.longest, header.is_cut, received)
 
 
 def _scan_simple(octets: bytes, limits: ScanLimits) -> Structure | None:

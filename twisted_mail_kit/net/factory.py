@@ -13,6 +13,8 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 
+from twisted_mail_kit.metrics import limits
+from twisted_mail_kit.metrics.catalogue import SESSIONS, SESSIONS_OPEN
 from twisted_mail_kit.net.alarms import Alarms
 from twisted_mail_kit.net.session import Session
 from twisted_mail_kit.net.shared import Shared
@@ -59,7 +61,10 @@ class SessionFactory(ServerFactory):
         self._shared.watch(self._look)
         self._draining = False
         self._paused = False
+        self._service = ""
+        """Of all its sessions, once there was one."""
         self.ports: list[Any] = []
+        SESSIONS_OPEN.read(self._open)
 
     def buildProtocol(self, addr: IAddress | None) -> Session | None:
         """A session for the new connection, or None: the connection is dropped."""
@@ -73,6 +78,8 @@ class SessionFactory(ServerFactory):
         if session.is_one_too_many:
             self.log.info("connection refused: too many from {source}", source=source)
         self.sessions.add(session)
+        self._service = session.service
+        SESSIONS[session.service].value += 1
         self._shared.add((self._name, source))
         self._shared.add(self._name)
         return session
@@ -111,6 +118,7 @@ class SessionFactory(ServerFactory):
         is_full = count >= self.limits.per_listener
         if is_full and not self._paused:
             self.log.warn("accepting pauses: {count} connections", count=count)
+            limits.CONNECTIONS_PER_LISTENER.value += 1
             self._pause(True)
         elif self._paused and not is_full:
             self._pause(False)
@@ -132,9 +140,16 @@ class SessionFactory(ServerFactory):
             return True
         what = (self._name, source)
         is_local = source == "::1" or source.startswith("127.")
-        return (is_local or self._shared.note(what) <= self.limits.per_minute) and (
-            self._shared.now(what) < self.limits.per_address
-        )
+        if not is_local and self._shared.note(what) > self.limits.per_minute:
+            limits.CONNECTIONS_PER_MINUTE.value += 1
+            return False
+        if self._shared.now(what) >= self.limits.per_address:
+            limits.CONNECTIONS_PER_ADDRESS.value += 1
+            return False
+        return True
+
+    def _open(self) -> dict[str, int]:
+        return {self._service: len(self.sessions)} if self._service else {}
 
 
 def source_of(host: str) -> str:

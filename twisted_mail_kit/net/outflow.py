@@ -10,6 +10,7 @@ from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import ConnectionEnded
+from twisted_mail_kit.metrics import limits
 
 
 @implementer(IPushProducer)
@@ -103,6 +104,7 @@ class Outflow:
         """
         self.flush()
         while self._full and not self._ended:
+            limits.OUTPUT_WAITING.value += 1
             waiting: Deferred[None] = Deferred()
             self._waiting = waiting
             self._alarm = self._clock.callLater(self._patience, self._transport.abortConnection)

@@ -19,6 +19,7 @@ from zope.interface import implementer
 from twisted_mail_kit.errors import ResolutionFailed
 from twisted_mail_kit.interfaces import IResolver
 from twisted_mail_kit.mail.records import Answer
+from twisted_mail_kit.metrics.catalogue import DNS_LOOKUPS
 from twisted_mail_kit.net.dns.cache import Cache, Question
 from twisted_mail_kit.net.dns.exchange import AskOverTCP, Silent, ask_tcp, ask_udp
 from twisted_mail_kit.net.dns.hosts import Hosts, Watched
@@ -76,6 +77,7 @@ class Resolver:
         kept = self._cache.get(question)
         if kept is None:
             return await self._asking.share(question, lambda: self._ask(question, asked))
+        DNS_LOOKUPS["remembered"].value += 1
         if isinstance(kept, str):
             raise ResolutionFailed(kept)
         return kept
@@ -100,9 +102,11 @@ class Resolver:
         except ServerFailed as problem:
             text = f"{question[0]} {question[1]}: {problem}"
             self.log.debug("no answer from DNS: {problem}", problem=text)
+            DNS_LOOKUPS["failed"].value += 1
             self._cache.put(question, text, self.settings.failure_ttl)
             raise ResolutionFailed(text) from problem
         answer, seconds = self._answer(reply)
+        DNS_LOOKUPS["found" if answer.records else "nothing"].value += 1
         self._cache.put(question, answer, seconds)
         return answer
 

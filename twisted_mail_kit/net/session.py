@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted_mail_kit.errors import ConnectionEnded
 from twisted_mail_kit.mail.envelope import Peer
 from twisted_mail_kit.mail.trace import new_trace_id
+from twisted_mail_kit.metrics.catalogue import TLS_SESSIONS
 from twisted_mail_kit.net.inbox import Inbox, Wire
 from twisted_mail_kit.net.outflow import Outflow
 from twisted_mail_kit.net.story import Story
@@ -95,6 +96,8 @@ class Session(Protocol):
         """Write protocol and cipher into `self.peer`, once the handshake is over (something was heard through it)."""
         if not self.peer.tls and self.is_tls():
             self.peer = replace(self.peer, tls=describe_tls(self.transport))
+            if self.peer.tls:
+                TLS_SESSIONS[self.service, self.peer.tls.partition(" ")[0]].value += 1
 
     def know(self, **facts: Any) -> None:
         """Something more is known of the peer: ``self.know(name="mx.example.org", esmtp=True)``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLContextFactory
 from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVersion
 from zope.interface import implementer
@@ -20,6 +20,7 @@ class Certificates:
     def __init__(self, certificate: Path, key: Path | None = None) -> None:
         self.certificate = certificate
         self.key = key or certificate
+        self._ends = 0.0
         self._context = self._load()
 
     def reload(self) -> None:
@@ -30,6 +31,10 @@ class Certificates:
         """What Twisted asks for each connection."""
         return self._context
 
+    def expires(self) -> float:
+        """When the certificate ends, seconds since 1970 UTC."""
+        return self._ends
+
     def _load(self) -> SSL.Context:
         for path in (self.certificate, self.key):
             if not path.is_file():
@@ -39,8 +44,10 @@ class Certificates:
             context.use_certificate_chain_file(str(self.certificate))
             context.use_privatekey_file(str(self.key))
             context.check_privatekey()
-        except (SSL.Error, OSError) as problem:
+            first = crypto.load_certificate(crypto.FILETYPE_PEM, self.certificate.read_bytes())
+        except (SSL.Error, crypto.Error, OSError) as problem:
             raise ConfigurationError([f"{self.certificate}: cannot be used with {self.key}: {problem}"]) from problem
+        self._ends = first.to_cryptography().not_valid_after_utc.timestamp()
         return context
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
+from twisted_mail_kit.metrics import limits
+from twisted_mail_kit.metrics.instruments import Number
 from twisted_mail_kit.net.shared import Shared
 
 
@@ -20,14 +22,16 @@ class RateBook:
 
     def may_send(self, source: str) -> bool:
         """Count a message; False: that is one too many."""
-        return self._may(source, "messages", self._messages)
+        return self._may(source, "messages", self._messages, limits.SMTP_MESSAGES_PER_MINUTE)
 
     def may_address(self, source: str) -> bool:
         """Count a recipient; False: that is one too many."""
-        return self._may(source, "recipients", self._recipients)
+        return self._may(source, "recipients", self._recipients, limits.SMTP_RECIPIENTS_PER_MINUTE)
 
-    def _may(self, source: str, what: str, most: int) -> bool:
+    def _may(self, source: str, what: str, most: int, limit: Number) -> bool:
         count = self._shared.note((self._service, what, source))
         if count == most + 1:  # once a minute, or the log is what the stranger fills
             self.log.info("too many {what} a minute from {source}", what=what, source=source)
+        if count > most:
+            limit.value += 1
         return count <= most

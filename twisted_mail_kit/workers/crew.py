@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -18,6 +18,9 @@ from twisted.python.failure import Failure
 
 from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.interfaces import IDeliveryTarget, IMailStore
+from twisted_mail_kit.metrics.adding import Parts
+from twisted_mail_kit.metrics.catalogue import WORKER_RESTARTS, WORKERS
+from twisted_mail_kit.metrics.instruments import Numbers
 from twisted_mail_kit.workers.hatch import DeliveryHatch, StoreHatch
 from twisted_mail_kit.workers.line import Line
 from twisted_mail_kit.workers.orders import VERSION, Orders
@@ -68,6 +71,7 @@ class Crew:
         """One after the other, without a healthy life in between; by the worker's number."""
         self._restarts = [0] * (size + 1)
         self._starting: dict[int, IDelayedCall] = {}
+        self._counted = Parts()
 
     def start(self) -> Deferred[None]:
         """Fires when all take connections. Fails with ConfigurationError: one cannot."""
@@ -111,6 +115,18 @@ class Crew:
             )
         return found
 
+    async def numbers(self) -> Numbers:
+        """What all workers have counted, also those that are gone; gauges of those that answer."""
+        asked = {
+            worker: worker.line.ask("numbers").addTimeout(ANSWER, self.reactor)
+            for worker in self.workers.values()
+            if worker.is_ready
+        }
+        answers = zip(asked, await DeferredList(list(asked.values()), consumeErrors=True), strict=True)
+        present: dict[Hashable, Numbers] = {worker: told for worker, (done, told) in answers if done}
+        WORKERS.value = len(present)
+        return self._counted.total(present)
+
     async def stop(self, seconds: float) -> None:
         """All sessions come to a safe end, and all workers are gone."""
         self.is_stopping = True
@@ -147,6 +163,7 @@ class Crew:
 
     def ended(self, worker: Worker, how: str) -> None:
         """A worker's process is gone."""
+        self._counted.left(worker)
         del self.workers[worker.number]
         if self.is_stopping:
             return
@@ -167,6 +184,7 @@ class Crew:
     def _again(self, number: int) -> None:
         # What keeps it from starting is in the log, and the end of its process has us try again.
         self._restarts[number] += 1
+        WORKER_RESTARTS.value += 1
         self._start(number).ready.addErrback(lambda _: None)
 
 

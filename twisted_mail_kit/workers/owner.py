@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -12,6 +13,9 @@ from twisted.internet.protocol import Factory
 from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.interfaces import IReadElsewhere
 from twisted_mail_kit.kit import Listener, MailKit
+from twisted_mail_kit.metrics.adding import added
+from twisted_mail_kit.metrics.catalogue import RELOADS
+from twisted_mail_kit.metrics.instruments import Numbers
 from twisted_mail_kit.workers.crew import LINE, Crew
 from twisted_mail_kit.workers.hatch import abilities_of
 from twisted_mail_kit.workers.orders import Door, Orders, Snapshot
@@ -67,6 +71,16 @@ class OwnerKit(MailKit):
             total.update(one["sessions"] or {})
         return {"sessions": dict(total), "workers": workers}
 
+    async def numbers(self) -> Numbers:
+        """See MailKit. Of this process and of all workers, those that are gone too."""
+        workers = await self.crew.numbers()
+        return added(await super().numbers(), workers)
+
+    def processes(self) -> dict[str, int]:
+        """See MailKit."""
+        workers = {f"worker {number}": worker.pid for number, worker in sorted(self.crew.workers.items()) if worker.pid}
+        return {"owner": os.getpid(), **workers}
+
     # --- inside ------------------------------------------------------------------------------------------------------
 
     async def _reload(self, fittings: Any, parts: Any) -> None:
@@ -74,6 +88,7 @@ class OwnerKit(MailKit):
         problems = await self.crew.ask_all("look_anew", snapshot)
         if problems:
             parts.close()
+            RELOADS["refused"].value += 1
             for line in problems:
                 self.log.error("not reloaded, all stays as it was: {line}", line=line)
             return
@@ -82,6 +97,7 @@ class OwnerKit(MailKit):
         for worker in self.crew.workers.values():
             worker.change_target(fittings.outbound)
         await self.crew.ask_all("refit")
+        RELOADS["ok"].value += 1
         self.log.info("reloaded")
 
     def _reloaded(self, _: object) -> None:

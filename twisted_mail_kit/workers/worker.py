@@ -17,6 +17,8 @@ from twisted_mail_kit.assembly import context_of, fit
 from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.fittings import Fittings, Parts
 from twisted_mail_kit.kit import MailKit
+from twisted_mail_kit.metrics.instruments import Numbers, numbers
+from twisted_mail_kit.metrics.lag import Lag
 from twisted_mail_kit.net.shared import Shared
 from twisted_mail_kit.running import settle_memory
 from twisted_mail_kit.workers.crew import LINE
@@ -61,7 +63,7 @@ class Work:
         self.over: Deferred[None] = Deferred()
         self.line = Line(
             reactor,
-            {"look_anew": self._look_anew, "refit": self._refit, "sessions": self._sessions},
+            {"look_anew": self._look_anew, "refit": self._refit, "sessions": self._sessions, "numbers": self._numbers},
             {"drain": self._drain},
         )
         self.line.when_lost = self._lost
@@ -101,7 +103,10 @@ class Work:
         settle_memory()
         pulse = Pulse(self.line, orders.heartbeat, self._owner_hangs)
         pulse.start()
+        lag = Lag(self.reactor)
+        lag.start()
         await self.over
+        lag.stop()
         pulse.stop()
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -140,6 +145,9 @@ class Work:
 
     async def _sessions(self) -> dict[str, int]:
         return {} if self.kit is None else self.kit.sessions()
+
+    async def _numbers(self) -> Numbers:
+        return numbers()
 
     def _drain(self, seconds: float) -> None:
         self._stop()

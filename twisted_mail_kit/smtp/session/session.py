@@ -184,6 +184,7 @@ class SMTPSession(Session):
         if not isinstance(event, commands.Bad):
             if isinstance(event, commands.BadLine) and event.is_too_long:
                 limits.SMTP_LINE.value += 1
+                self.log.info("{peer} has sent a line that is too long", peer=self.caller)
             self.tally.unknown += 1
             if self.tally.unknown > self.settings.unknown_commands:
                 return self._lose_patience("commands that nobody knows", limits.SMTP_UNKNOWN_COMMANDS)

@@ -118,6 +118,7 @@ class BadLine(NamedTuple):
     """A line that is too long, or does not end in CR LF."""
 
     reply: Reply
+    is_too_long: bool = False
 
 
 Command = Hello | StartTls | Auth | Mail | Rcpt | Data | Bdat | Rset | Noop | Help | Vrfy | Expn | Quit

@@ -10,7 +10,7 @@ from twisted_mail_kit.smtp.wire.data import DotReader
 from twisted_mail_kit.smtp.wire.parser import parse_command
 from twisted_mail_kit.smtp.wire.replies import reply
 
-_TOO_LONG = BadLine(reply(500, "5.5.2", "Line too long"))
+_TOO_LONG = BadLine(reply(500, "5.5.2", "Line too long"), is_too_long=True)
 _BARE_LF = BadLine(reply(500, "5.5.2", "Lines end in CR LF"))
 _FLOOD = 64 * 1024
 """A line without end is told of again each time that so many octets have been thrown away."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from twisted_mail_kit.interfaces import ISpool
-from twisted_mail_kit.mail.queued import TraceEvent
+import pytest
+
+from twisted_mail_kit.interfaces import ISpool, ISpoolCounts
+from twisted_mail_kit.mail.queued import SpoolCounts, TraceEvent
 from twisted_mail_kit.testing.contracts.spool_bench import (
     LATER,
     NOW,
@@ -31,6 +33,25 @@ class HandPromises(SpoolBench):
             after = page[-1][0].id
             assert all([one.number for one in recipients] == [0, 1, 2] for _, recipients in page)
         assert pages == [["m0", "m1"], ["m2", "m3"], ["m4"]]
+
+    @spool_promise
+    async def test_counts_say_what_a_walk_through_all_would(self, spool: ISpool) -> None:
+        if not ISpoolCounts.providedBy(spool):
+            pytest.skip("the spool does not provide ISpoolCounts: a monitor walks through all of it, once a minute")
+        assert await spool.counts(NOW) == SpoolCounts(0, 0, None, 0, 0, 0)
+        await put(spool, "m1", "a.example", "b.example", is_held=True)
+        await put(spool, "m2", "a.example", "b.example", "c.example", next_try=NOW + 60)
+        await put(spool, "m3", "a.example")
+        await spool.change("m2", next_try=NOW, numbers=[0])
+        await lease(spool, now=NOW - 1)  # what is being tried is due
+        found = await spool.counts(NOW)
+        stored = await spool.messages()
+        assert found.messages == 3 and found.octets == sum(message.size for message, _ in stored)
+        assert found.oldest == min(message.envelope.received_at for message, _ in stored)
+        assert (found.due, found.waiting, found.held) == (2, 2, 2)
+        assert (await spool.counts(NOW + 60)).waiting == 0
+        await spool.remove("m1")
+        assert (await spool.counts(NOW))[3:] == (2, 2, 0)
 
     @spool_promise
     async def test_what_is_held_is_not_tried_until_it_is_released(self, spool: ISpool) -> None:
