@@ -48,6 +48,7 @@ async def fill(state: Path) -> None:
         ("mta-sts.json", "{}"),
         ("store/lost+found/1.eml", "half a letter"),
         ("spool/on-its-way", "nobody's"),
+        ("search/0a1b/1.block", "made of mail"),
         ("twistd.pid", "17"),
     ):
         (state / name).parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +82,7 @@ async def holds_what_there_was(state: Path) -> None:
     assert (state / "dkim" / "mx.pem").read_text() == "key"
     assert (state / "store" / "lost+found" / "1.eml").read_text() == "half a letter"
     assert not (state / "twistd.pid").exists() and not (state / "spool").exists()
+    assert not (state / "search").exists()
     assert not list(state.rglob("*.part"))
 
 

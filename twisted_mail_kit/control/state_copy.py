@@ -22,8 +22,8 @@ STORE, QUEUE, FILES = "store", "queue", "files"
 """The folders of a backup: as in the state folder, and what lies beside them there."""
 LARGEST = 64 << 20
 """Octets of a file that is taken along; passwords, keys and policies are far smaller."""
-ELSEWHERE = {STORE, QUEUE, "spool", SOCKET}
-"""What is copied in another way, or means nothing without its process."""
+ELSEWHERE = {STORE, QUEUE, "spool", "search", SOCKET}
+"""What is copied in another way, is made anew from mail, or means nothing without its process."""
 
 
 def make_place(state: Path, directory: Path) -> None:

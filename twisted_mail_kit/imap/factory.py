@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.internet.interfaces import IOpenSSLContextFactory, IReactorTime
 
 from twisted_mail_kit.imap.model import Watch
@@ -24,11 +26,13 @@ def make_factory(
     limits: ScanLimits = DEFAULT_LIMITS,
     shared: Shared | None = None,
     name: str = "",
+    index_folder: Path | None = None,
 ) -> SessionFactory:
     """Sessions that share what they know of open mailboxes. Without `certificates` there is no STARTTLS.
 
-    `limits` are for the MIME scan of messages that come by APPEND, `shared` and `name` for the factory.
+    `limits` are for the MIME scan of messages that come by APPEND, `shared` and `name` for the factory. What SEARCH has
+    learned is kept in `index_folder`; without one, in memory.
     """
     shared = shared or Shared(clock)
-    server = Server(hostname, authenticator, certificates, settings, clock, watch, limits, shared)
+    server = Server(hostname, authenticator, certificates, settings, clock, watch, limits, shared, index_folder)
     return SessionFactory(lambda: IMAPSession(server), clock, settings.connections, shared, name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from twisted_mail_kit.imap.searchtext import (
@@ -21,7 +21,7 @@ from twisted_mail_kit.imap.searchtext import (
     sent_day,
 )
 from twisted_mail_kit.imap.wire.commands import And, Date, Header, Not, Or, SearchKey, Text
-from twisted_mail_kit.mail.summary import Summary
+from twisted_mail_kit.mail.summary import Summary, envelopes
 from twisted_mail_kit.mail.words import decode_base64
 
 _TEXTS = re.compile(rb"(?<![^\0])[0-9a-f]+ [0-9a-f]+ ([0-9a-f]+) ([0-9a-f]+) [0-9a-f ]+\0text/[^/\0]*/([^\0]*)")
@@ -119,6 +119,26 @@ class Glance:
             # The header of a message in the message is text, too.
             is_unsure = is_unsure or b"=?" in octets or needle.is_in(octets) is not False
         return None if is_unsure else False
+
+
+def by_envelopes(key: SearchKey, summaries: Sequence[tuple[int, bytes]]) -> dict[int, bool] | None:
+    """What `Glance` says of the messages (UID, summary) when a word is looked for in one field of the ENVELOPE; None:
+    it is something else."""
+    # Hot path: SUBJECT or FROM of a whole mailbox. No object a message.
+    field = ENVELOPE_FIELDS.get(key.name) if isinstance(key, Header) else None
+    needle = fold(key.text) if isinstance(key, Header) else ""
+    if field is None or not needle:
+        return None
+    if may_hold(b"", needle):  # it may be there, and not be seen
+        octets = b""
+    else:
+        octets = needle.encode()
+    answers = {}
+    for (uid, _), envelope in zip(summaries, envelopes([packed for _, packed in summaries]), strict=True):
+        if envelope is not None:
+            may = octets in envelope.lower() or b"=?" in envelope or not envelope.isascii()
+            answers[uid] = may and needle in fold(envelope_text(envelope, field))
+    return answers
 
 
 class _Needle:

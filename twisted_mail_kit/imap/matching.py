@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from twisted_mail_kit.errors import BlobNotFound
 from twisted_mail_kit.imap.commands.basis import resolve_spans
-from twisted_mail_kit.imap.glance import Glance, needs_octets
+from twisted_mail_kit.imap.glance import Glance, by_envelopes, needs_octets
 from twisted_mail_kit.imap.packed import SLICE
 from twisted_mail_kit.imap.pages import WHOLE, next_page
 from twisted_mail_kit.imap.searchtext import (
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 _GLANCES = 32
 """Messages that are glanced at in one go."""
+_FEW_SUMMARIES = 1 / 8
+_FEW_BODIES = 3 / 4
+"""Of messages in a row so many are looked at as quickly as all of them: a store reads neighbours together."""
 _SLICE = 256 * 1024
 _THREAD = 128 * 1024
 """A part of more octets is decoded and searched in a thread."""
@@ -85,7 +88,16 @@ class Matching:
             return found
         # What reads the message's text comes last.
         deep.sort(key=_cost)
-        return await self._by_row(found, deep[0] if len(deep) == 1 else And(tuple(deep)))
+        key = deep[0] if len(deep) == 1 else And(tuple(deep))
+        session = self.session
+        return await session.server.indexes.search(
+            session.home,
+            self.model,
+            found,
+            key,
+            lambda uids: self._by_row(uids, key),
+            _FEW_SUMMARIES if _cost(key) < 2 else _FEW_BODIES,
+        )
 
     async def _by_memory(self, sieves: list[Sieve]) -> array[int]:
         self.view.catch_up()
@@ -134,7 +146,11 @@ class Matching:
         if reads_octets:
             small = [model.uids[at] for at in model.places(uids) if model.sizes[at] <= WHOLE]
             octets = dict(await account.bodies(model.mailbox.id, small))
-        answers: dict[int, bool] = {}
+        answers = by_envelopes(key, summaries)
+        if answers is not None:
+            await self.session.breathe()
+            return answers
+        answers = {}
         for count, (uid, packed) in enumerate(summaries):
             if not count % _GLANCES:
                 await self.session.breathe()

@@ -139,6 +139,12 @@ def body_texts(root: Part) -> Iterator[tuple[Part, bool]]:
             yield part, False
 
 
+def body_text(octets: bytes, part: Part) -> str:
+    """What a part's body reads."""
+    charset = next((value for name, value in part.parameters if name == b"charset"), b"")
+    return decode_body(octets, part.encoding, charset.decode("ascii", "replace"))
+
+
 def fold(text: str) -> str:
     """Without regard to case, in every script."""
     return text.lower() if text.isascii() else text.casefold()
@@ -164,6 +170,4 @@ class Haystack:
         """Whether the text is in it; the needle is folded already."""
         if self.is_header:
             return header_holds(self.octets, needle)
-        charset = next((value for name, value in self.part.parameters if name == b"charset"), b"")
-        text = decode_body(self.octets, self.part.encoding, charset.decode("ascii", "replace"))
-        return needle in fold(text)
+        return needle in fold(body_text(self.octets, self.part))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 from twisted.internet.interfaces import IOpenSSLContextFactory, IReactorTime
 
 from twisted_mail_kit.errors import LimitReached, MailboxNotFound
+from twisted_mail_kit.imap.index.indexes import Indexes
 from twisted_mail_kit.imap.model import OpenMailbox, Watch
 from twisted_mail_kit.imap.settings import IMAPSettings
 from twisted_mail_kit.imap.turns import Turns
@@ -39,6 +41,7 @@ class Server:
         watch: Watch,
         limits: ScanLimits = DEFAULT_LIMITS,
         shared: Shared | None = None,
+        index_folder: pathlib.Path | None = None,
     ) -> None:
         self.hostname = hostname
         self.authenticator = authenticator
@@ -49,6 +52,7 @@ class Server:
         self.watch = watch
         self.limits = limits
         self.views = Views(settings.views)
+        self.indexes = Indexes(clock, settings.search_memory, settings.search_disk, index_folder, limits, self.summary)
         self._shared = shared or Shared(clock)
         self.accounts: dict[str, OpenAccount] = {}
         self._recent_from: OrderedDict[tuple[str, str], int] = OrderedDict()
@@ -133,11 +137,12 @@ class OpenAccount:
         return mailbox
 
     async def select(self, mailbox: Mailbox, read_only: bool) -> View:
-        """A view of a mailbox, up to date. Raises MailboxNotFound, and Refusal where there is no room for it."""
+        """A view of a mailbox as `mailbox` has just given it, up to date. Raises MailboxNotFound, and Refusal where
+        there is no room for it."""
         while True:
             model = self.open.get(mailbox.id) or self._open(mailbox)
             try:
-                await model.refresh()
+                await model.refresh(self._state)
             finally:
                 if model.is_gone or model.modseq < 0:
                     self._drop(model)

@@ -41,6 +41,12 @@ class IMAPSettings:
     """Octets that a listener's open mailboxes may hold in memory together, some 20 a message; when a SELECT needs more,
     those that nobody has selected any more go first, then it is answered NO [UNAVAILABLE] (one of a thousand messages
     is always opened)."""
+    search_memory: int = field(default=64 * 1024 * 1024, validator=ge(0))
+    """Octets that a listener's indexes for SEARCH may hold in memory together; 0: there are none, and every SEARCH
+    reads all messages."""
+    search_disk: int = field(default=2 * 1024 * 1024 * 1024, validator=ge(0))
+    """Octets that these indexes may have in the state folder, some 1,000 a small message; those of mailboxes that were
+    searched in least lately are removed first. 0: none is kept there."""
     connections: ConnectionLimits = field(factory=lambda: ConnectionLimits(per_address=100))
     """How many connections are taken."""
     mailboxes: int = field(default=10_000, validator=ge(1))
