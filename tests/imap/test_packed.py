@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twisted_mail_kit.imap import packed
-from twisted_mail_kit.imap.packed import Columns, Packed
+from twisted_mail_kit.imap.packed import Columns, Packed, first_place
 from twisted_mail_kit.imap.uidset import SIZE, UidSet
 from twisted_mail_kit.mail.facts import Listing
 
@@ -108,3 +109,16 @@ def test_columns_are_as_narrow_as_they_can_be() -> None:
     for _ in model.merge(columns_of(model, {5001: rows[5001]}), UidSet()):
         pass
     assert rows_of(model) == rows and model.sizes is not before
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from("HI"),
+    st.lists(st.sampled_from([0, 1, 2, 255, 256, 257, 512, 65535]), max_size=40),
+    st.lists(st.sampled_from([0, 1, 2, 3, 255, 256, 257, 65535, 65536, 70000]), max_size=12, unique=True),
+)
+def test_the_first_of_some_numbers_is_found_whatever_their_octets_look_like(
+    kind: str, numbers: list[int], wanted: list[int]
+) -> None:
+    expected = next((at for at, number in enumerate(numbers) if number in wanted), -1)
+    assert first_place(array(kind, numbers), wanted) == expected

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twisted_mail_kit.mail.part import ScanLimits
-from twisted_mail_kit.mail.scan import _scan_simple, scan_whole
+from twisted_mail_kit.mail.scan import _scan_simple, outline_of, scan_whole
 from twisted_mail_kit.mail.summary import pack
 
 _spec = importlib.util.spec_from_file_location("mail_samples", Path(__file__).parent / "samples.py")
@@ -55,3 +55,16 @@ def test_a_message_of_one_part_takes_the_quick_way() -> None:
     assert _scan_simple(CORPUS["html-only"], ScanLimits()) is not None
     assert _scan_simple(CORPUS["alternative-attachment"], ScanLimits()) is None
     assert _scan_simple(CORPUS["root-rfc822"], ScanLimits()) is None
+
+
+@settings(max_examples=200)
+@given(st.lists(PIECES | st.binary(max_size=5), max_size=20).map(b"".join) | st.sampled_from(list(CORPUS.values())))
+def test_an_outline_is_what_the_scanner_says_of_header_and_lines(octets: bytes) -> None:
+    for limits in (ScanLimits(), LIMITS):
+        outline, whole = outline_of(octets, limits), scan(octets, limits=limits)
+        if outline is None:
+            assert b"\n\n" not in octets[: limits.header_size].replace(b"\r", b"") or whole.header_overflow
+            continue
+        found = (outline.header.octets, outline.has_8bit, outline.longest_line, outline.received_count)
+        assert found == (whole.header.octets, whole.has_8bit, whole.longest_line, whole.received_count)
+        assert outline.header_overflow == whole.header_overflow

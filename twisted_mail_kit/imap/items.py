@@ -18,7 +18,7 @@ from twisted_mail_kit.mail.summary import bodies, envelopes
 
 internal_date = lru_cache(maxsize=4096)(responses.internal_date)
 
-_PIECE = 128 * 1024
+_PIECE = 256 * 1024
 """Octets of summaries that are made into lines at once: some milliseconds."""
 
 Column = Iterable[object]
@@ -64,6 +64,9 @@ class Page(NamedTuple):
 
 def _in_pieces(summaries: list[bytes]) -> Iterator[list[bytes]]:
     """All of them; few at a time where they are large: a message may have a thousand parts."""
+    if sum(map(len, summaries)) <= _PIECE:
+        yield summaries
+        return
     start = octets = 0
     for at, summary in enumerate(summaries, 1):
         octets += len(summary)
@@ -105,19 +108,20 @@ class Plan:
         self.sets_seen = any(not section.peek for section in self.sections)
         self.shows_flags = "FLAGS" in names
         self.shows_modseq = "MODSEQ" in names
-        self.whole = b""
-        """How a line goes on after its head, where it has whole messages and no more."""
-        first = self.sections[0] if len(self.sections) == 1 else None
-        if first is not None and not first.text and not first.part and first.partial is None:
-            self.whole = (b" " if names else b"") + first.label + b" {%d}\r\n"
         self.locates = any(section.text or section.part for section in self.sections)
         """It has to be found out where a section is."""
         self._from_summary = [name for name in names if name in _SUMMARY]
         self._needs_summaries = self.locates or bool(self._from_summary)
         self._needs_rows = any(name in _ROW for name in names)
-        self.needs_store = self._needs_rows or self._needs_summaries or bool(self.sections)
+        self.needs_facts = self._needs_rows or self._needs_summaries
+        self.needs_store = self.needs_facts or bool(self.sections)
         pieces = [(_PACKED.get(name) or _ROW.get(name) or _SUMMARY[name])[0] for name in names]
         self._template = b"* %d FETCH (" + b" ".join(pieces) + (b"" if sections else b")\r\n")
+        self.whole = b""
+        """Where what is asked for are whole messages: the end of a line, and the next one up to the octets."""
+        first = self.sections[0] if len(self.sections) == 1 else None
+        if first is not None and not first.text and not first.part and first.partial is None:
+            self.whole = b")\r\n" + self._template + (b" " if names else b"") + first.label + b" {%d}\r\n"
 
     async def read(
         self,
@@ -166,9 +170,9 @@ class Plan:
                 columns = {name: list(compress(column, stay)) for name, column in columns.items()}
         return Page(there, rows, summaries, cast(dict[str, list[bytes]], columns))
 
-    def heads(self, view: View, page: Page) -> tuple[list[bytes], list[int]]:
+    def heads(self, view: View, page: Page, sizes: Sequence[int] = ()) -> tuple[list[bytes], list[int]]:
         """The response lines of these messages (without the end, where sections follow), and the UIDs they are for:
-        those that are still there."""
+        those that are still there. With `sizes`, of the octets of each, what `whole` says."""
         view.catch_up()
         model, uids, ready = view.model, page.uids, page.columns
         places = model.places(uids)
@@ -176,6 +180,7 @@ class Plan:
             stay = [model.index(uid) >= 0 for uid in uids]
             uids = list(compress(uids, stay))
             ready = {name: list(compress(column, stay)) for name, column in ready.items()}
+            sizes = list(compress(sizes, stay)) if sizes else ()
         columns: list[Column] = [view.numbers(uids)]
         for name in self.names:
             if name in _PACKED:
@@ -184,5 +189,7 @@ class Plan:
                 columns.append(map(_ROW[name][1], [page.rows[uid] for uid in uids]))
             else:
                 columns.append(ready[name])
-        template = self._template
+        if sizes:
+            columns.append(sizes)
+        template = self.whole if sizes else self._template
         return [template % values for values in zip(*columns, strict=True)], uids

@@ -7,17 +7,19 @@ a NOOP costs a look at the account's modseq.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
 
 from twisted_mail_kit.errors import MailboxNotFound, StateTooOld
-from twisted_mail_kit.imap.packed import SLICE, Columns, Packed, Step
+from twisted_mail_kit.imap.packed import NOTHING, SLICE, Columns, Packed, Step
 from twisted_mail_kit.imap.turns import Turns
 from twisted_mail_kit.imap.uidset import UidSet
 from twisted_mail_kit.interfaces import IAccount, IListing
-from twisted_mail_kit.mail.facts import Listing, Mailbox, Message
+from twisted_mail_kit.mail.facts import Applied, FlagsSet, Listing, Mailbox, Message
+from twisted_mail_kit.mail.operations import SetFlags, flags_after
 
 if TYPE_CHECKING:
     from twisted_mail_kit.imap.view import View
@@ -115,6 +117,34 @@ class OpenMailbox(Packed):
             waiting, self._reading = self._reading, None
             for one in waiting:
                 one.callback(None)
+        self._wake_idlers()
+
+    def take_flags(self, op: SetFlags, applied: Applied) -> bool:
+        """Put in what `op`, the only one of its commit, has changed, without asking the store. Answers whether it
+        could: not where something else has come in between.
+
+        Where the commit's modseq is the next one after that of the columns, nothing has: they are what the store had
+        before it, so what it has now can be told.
+        """
+        (result,) = applied.results
+        assert isinstance(result, FlagsSet)
+        uids = result.changed
+        if applied.modseq != self.modseq + 1 or self._reading is not None or self.is_gone or len(uids) > SLICE:
+            return False
+        places = self.places(list(uids))
+        before = [self.flag_ids[at] for at in places]
+        after = {number: self.flags_id(flags_after(op, self.flag_sets[number])) for number in set(before)}
+        if not before or len(before) < len(uids) or any(old == new for old, new in after.items()):
+            return False  # a store that says what cannot be: it is asked
+        widths = self.flag_ids.itemsize + self.modseqs.itemsize
+        changed = self.change(array("I", uids), [after[number] for number in before], [applied.modseq] * len(uids))
+        self._note((changed, NOTHING))
+        self.mailbox = self.mailbox._replace(modseq=applied.modseq)
+        self.modseq = applied.modseq
+        if self._grown is not None and widths != self.flag_ids.itemsize + self.modseqs.itemsize:
+            self._grown(self)
+        self._wake_idlers()
+        return True
 
     async def _read_all(self) -> None:
         modseq = await self.account.state()
@@ -197,10 +227,13 @@ class OpenMailbox(Packed):
         for changed, gone in self.merge(news, removed):
             # In the same turn in which the columns changed: a view's numbers stand on both.
             if changed or gone:
-                self.log.append((changed, gone))
-                if len(self.log) > _LONGEST_LOG:
-                    self._shorten_log()
+                self._note((changed, gone))
             await self._turn()
+
+    def _note(self, step: Step) -> None:
+        self.log.append(step)
+        if len(self.log) > _LONGEST_LOG:
+            self._shorten_log()
 
     async def _in_turns(self, pieces: Iterable[None]) -> None:
         for _ in pieces:
@@ -256,6 +289,10 @@ class OpenMailbox(Packed):
             # The idlers meet the same trouble when they look themselves, and say so in their own log line.
             for idler in list(self.idlers):
                 idler.wake()
+
+    def _wake_idlers(self) -> None:
+        """Those that have something to tell now, whoever's command it was that has brought it here."""
+        if not self.idlers:
             return
         for idler, view in list(self.idlers.items()):
             if self.is_gone or view.has_news():

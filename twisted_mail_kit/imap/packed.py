@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import compress
 
 from twisted_mail_kit.imap.uidset import UidSet
@@ -21,7 +21,7 @@ FEW = 8
 """So many removals are cut out where they are; for more the columns are copied without them."""
 
 _WIDER = {"H": "I", "I": "q", "q": "Q"}
-_NOTHING = UidSet()
+NOTHING = UidSet()
 
 Step = tuple[UidSet, UidSet]
 """What a piece has done to messages that were there: (those of other flags, those that are gone)."""
@@ -49,6 +49,25 @@ def replaced(column: array[int], at: int, values: Sequence[int]) -> array[int]:
             column = array(_WIDER[column.typecode], column)
         else:
             return column
+
+
+def first_place(column: array[int], wanted: Collection[int]) -> int:
+    """Where the first of these numbers stands in the column; -1: none of them does."""
+    if len(wanted) > FEW:
+        wanted = frozenset(wanted)
+        return next((at for at, number in enumerate(column) if number in wanted), -1)
+    # Hot path: SELECT looks for the first unseen message, which in most mailboxes stands near the end.
+    octets, width, first = column.tobytes(), column.itemsize, -1
+    for number in wanted:
+        if number >> 8 * width:
+            continue  # it does not fit, so it is not there
+        sought = array(column.typecode, (number,)).tobytes()
+        at = octets.find(sought)
+        while at > 0 and at % width:
+            at = octets.find(sought, at + 1)
+        if at >= 0:
+            first, octets = at // width, octets[:at]  # another one is of interest only before it
+    return first
 
 
 class Columns:
@@ -164,7 +183,9 @@ class Packed(Columns):
         last = self.uids[-1] if self.uids else 0
         known = bisect_left(news.uids, last + 1)
         for start in range(0, known, SLICE):
-            yield self._change(news, start, min(start + SLICE, known)), _NOTHING
+            stop = min(start + SLICE, known)
+            some = slice(start, stop)
+            yield self.change(news.uids[some], news.flag_ids[some], news.modseqs[some]), NOTHING
         if removed:
             yield from self._remove(removed)
         for start in range(known, len(news.uids), SLICE):
@@ -174,11 +195,10 @@ class Packed(Columns):
                 stays = [uid not in removed for uid in columns[0]]
                 columns = [array(column.typecode, compress(column, stays)) for column in columns]
             self.append(*columns)
-            yield _NOTHING, _NOTHING
+            yield NOTHING, NOTHING
 
-    def _change(self, news: Columns, start: int, stop: int) -> UidSet:
-        uids = news.uids[start:stop]
-        flag_ids, modseqs = news.flag_ids[start:stop], news.modseqs[start:stop]
+    def change(self, uids: array[int], flag_ids: Sequence[int], modseqs: Sequence[int]) -> UidSet:
+        """Other flags and modseqs for those of these that are here; UIDs ascend. Answers which have changed."""
         at = self.index(uids[0])
         if at >= 0 and self.uids[at : at + len(uids)] == uids:
             before = self.modseqs[at : at + len(uids)]
@@ -206,7 +226,7 @@ class Packed(Columns):
             for at in reversed([self.index(uid) for uid in gone]):
                 for name in Columns.__slots__:
                     del getattr(self, name)[at]
-            yield _NOTHING, UidSet(gone)
+            yield NOTHING, UidSet(gone)
             return
         # Nobody sees the copy before it is whole.
         rest, went = Columns(), UidSet()
@@ -221,6 +241,6 @@ class Packed(Columns):
                 went.update([uid for uid in uids if uid in here])
                 columns = [array(column.typecode, compress(column, stays)) for column in columns]
             rest.append(*columns)
-            yield _NOTHING, _NOTHING
+            yield NOTHING, NOTHING
         self.take(rest)
-        yield _NOTHING, went
+        yield NOTHING, went

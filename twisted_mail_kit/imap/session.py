@@ -13,6 +13,7 @@ from twisted_mail_kit.imap.commands.basis import AUTHENTICATED, NOT_AUTHENTICATE
 from twisted_mail_kit.imap.commands.idle import idling
 from twisted_mail_kit.imap.commands.table import COMMANDS
 from twisted_mail_kit.imap.outcomes import Mistake, Refusal, refusal_for, unexpected
+from twisted_mail_kit.imap.reached import limit_of
 from twisted_mail_kit.imap.server import OpenAccount, Server
 from twisted_mail_kit.imap.turns import TURN, next_turn
 from twisted_mail_kit.imap.view import View
@@ -22,6 +23,8 @@ from twisted_mail_kit.imap.wire.connection import IMAPWire
 from twisted_mail_kit.imap.wire.events import BadCommand, ContinuationNeeded, Event
 from twisted_mail_kit.interfaces import IAccount
 from twisted_mail_kit.mail.envelope import Peer
+from twisted_mail_kit.metrics import limits
+from twisted_mail_kit.metrics.catalogue import IMAP_COMMANDS, IMAP_REFUSED
 from twisted_mail_kit.net.inbox import Draining, Inbox, Signal, TimedOut
 from twisted_mail_kit.net.session import Session
 
@@ -134,8 +137,9 @@ class IMAPSession(Session):
 
     def say(self, lines: Iterable[bytes]) -> None:
         """Responses, one after the other."""
-        for line in lines:
-            self.outflow.write(line)
+        octets = b"".join(lines)
+        if octets:
+            self.outflow.write(octets)
 
     async def breathe(self) -> None:
         """Called between pieces of a long work: wait for a slow reader, and let other sessions have their turn."""
@@ -152,12 +156,14 @@ class IMAPSession(Session):
         """The next event; what was said so far is sent before the client is waited for."""
         return self.inbox.next(self._patience() if seconds is None else seconds, wakeable, safe_point)
 
-    async def tell(self, may_expunge: bool) -> None:
-        """Tell what has changed in the selected mailbox, as far as may be told now; BYE where it is gone."""
+    async def tell(self, may_expunge: bool, is_fresh: bool = False) -> None:
+        """Tell what has changed in the selected mailbox, as far as may be told now; BYE where it is gone. Where the
+        model `is_fresh`, the store is not asked."""
         view = self.selected
         if view is None:
             return
-        await view.model.refresh()
+        if not is_fresh:
+            await view.model.refresh()
         if self.selected is not view:
             return
         if view.model.is_gone:
@@ -201,6 +207,8 @@ class IMAPSession(Session):
         except Draining:
             self.bye("The server is going down")
         except TimedOut:
+            (limits.IMAP_IDLE_TIME if self.opened else limits.IMAP_LOGIN_TIME).value += 1
+            self.log.info("{peer} said nothing for too long (imap)", peer=self.peer.host or "unix")
             # RFC 3501 5.4
             self.bye("Autologout; nothing was said for too long" if self.opened else "Login took too long")
         finally:
@@ -216,6 +224,7 @@ class IMAPSession(Session):
             await self.breathe()
         elif isinstance(event, BadCommand):
             self.outflow.write(event.line())
+            self._note_refusal(event.status, event)
             if event.fatal:
                 self.bye("What follows cannot be understood")
             self._count_mistake()
@@ -226,17 +235,22 @@ class IMAPSession(Session):
 
     async def _do(self, command: Command) -> None:
         line: bytes | None = None
+        is_fresh = False
+        count = _COUNTS.get(type(command))
+        if count is not None:
+            count.value += 1
         try:
             completed = await self._run(command)
             if completed is not None:
                 line = responses.ok(command.tag, completed.text, completed.code)
+                is_fresh = completed.is_fresh
             if self.opened is not None:
                 self.mistakes = 0
         except ConnectionEnded:
             raise
         except Exception as problem:
             line = self.refuse(command, problem)
-        await self.complete(command, line)
+        await self.complete(command, line, is_fresh)
 
     async def _run(self, command: Command) -> Completed | None:
         entry = COMMANDS.get(type(command))
@@ -253,11 +267,11 @@ class IMAPSession(Session):
             raise Mistake(f"{name} cannot be said now: {_STATE_NAMES[self.state()]}")
         return await do(self, command)
 
-    async def complete(self, command: Command, line: bytes | None) -> None:
+    async def complete(self, command: Command, line: bytes | None, is_fresh: bool = False) -> None:
         """What else has changed, then the command's own answer."""
         if self.selected is not None and not self.is_over:
             try:
-                await self.tell(_may_expunge(command))
+                await self.tell(_may_expunge(command), is_fresh)
             except Exception as problem:
                 # The command itself is done; what else is new will be told another time.
                 self._unexpected(problem, "refresh")
@@ -267,9 +281,18 @@ class IMAPSession(Session):
     def refuse(self, command: Command, problem: Exception) -> bytes:
         """The tagged answer to a command that was not done."""
         refusal = refusal_for(problem) or self._unexpected(problem, type(command).__name__)
+        self._note_refusal(refusal.status, problem)
         if refusal.status == b"BAD" or self.opened is None:
             self._count_mistake()
         return responses.condition(command.tag, refusal.status, refusal.text, refusal.code)
+
+    def _note_refusal(self, status: bytes, problem: Exception | BadCommand) -> None:
+        IMAP_REFUSED[status.decode()].value += 1
+        reached = limit_of(problem)
+        if reached is not None:
+            what, limit = reached
+            limit.value += 1
+            self.log.info("a limit was reached by {peer} (imap): {what}", peer=self.peer.host, what=what)
 
     def _unexpected(self, problem: Exception, what: str) -> Refusal:
         return unexpected(problem, self.reference(Failure(problem), what))
@@ -279,6 +302,7 @@ class IMAPSession(Session):
         most = self.settings.bad_commands_before_login if self.opened is None else self.settings.bad_commands
         if self.mistakes >= most:
             self.log.info("too many bad commands from {peer} (imap)", peer=self.peer.host)
+            limits.IMAP_BAD_COMMANDS.value += 1
             self._is_tried = True
 
     def _patience(self) -> float:
@@ -287,6 +311,7 @@ class IMAPSession(Session):
         return max(0.0, self._deadline - self.clock.seconds())
 
 
+_COUNTS = {kind: IMAP_COMMANDS[kind.__name__.upper()] for kind in COMMANDS}
 _STATE_NAMES: dict[int, str] = {
     NOT_AUTHENTICATED: "log in first",
     AUTHENTICATED: "not in the authenticated state, or select a mailbox first",

@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, compress
+from typing import TypeGuard
 
 BITS = 10
 SIZE = 1 << BITS
@@ -50,7 +51,7 @@ class UidSet:
         if isinstance(uids, UidSet):
             for key, bits in uids._blocks.items():
                 blocks[key] = blocks.get(key, 0) | bits
-        elif isinstance(uids, (list, array, range)) and len(uids) > 1 and uids[-1] - uids[0] == len(uids) - 1:
+        elif _is_run(uids):
             for key, bits in _run(uids):
                 blocks[key] = blocks.get(key, 0) | bits
         else:
@@ -58,10 +59,12 @@ class UidSet:
                 blocks[uid >> BITS] = blocks.get(uid >> BITS, 0) | 1 << (uid & _LOW)
 
     def difference_update(self, uids: Iterable[int]) -> None:
-        """Take all of them out."""
+        """Take all of them out; they come as for `update`."""
         self._keys = None
         blocks = self._blocks
-        if not isinstance(uids, UidSet):
+        if _is_run(uids):
+            uids = UidSet(uids)
+        elif not isinstance(uids, UidSet):
             uids = UidSet(uid for uid in uids if uid >> BITS in blocks)
         for key, bits in uids._blocks.items():
             left = blocks.get(key, 0) & ~bits
@@ -130,6 +133,11 @@ class UidSet:
             self._keys = sorted(self._blocks)
             self._before = [0, *accumulate(self._blocks[key].bit_count() for key in self._keys)]
         return self._keys
+
+
+def _is_run(uids: Iterable[int]) -> TypeGuard[Sequence[int]]:
+    """Ascending numbers that are all those from the first to the last."""
+    return isinstance(uids, (list, array, range)) and len(uids) > 1 and uids[-1] - uids[0] == len(uids) - 1
 
 
 def _uids(key: int, bits: int) -> list[int]:

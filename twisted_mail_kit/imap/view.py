@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from twisted_mail_kit.imap.model import OpenMailbox
 from twisted_mail_kit.imap.uidset import UidSet
@@ -177,14 +178,7 @@ class View:
     def flags_lines(self) -> list[bytes]:
         """FLAGS and PERMANENTFLAGS as they are now."""
         self.keywords_told = len(self.model.keywords)
-        flags = [*sorted(SYSTEM_FLAGS), *self.model.keywords]
-        if self.is_read_only:
-            permanent = responses.permanent_flags((), False)
-            text = "No flags can be set"
-        else:
-            permanent = responses.permanent_flags(flags, True)
-            text = "Flags that are kept"
-        return [responses.flags_line(flags), responses.ok(None, text, permanent)]
+        return [_flags_lines(tuple(self.model.keywords), self.is_read_only)]
 
     def new_keywords(self) -> list[bytes]:
         """`flags_lines`, where keywords have come up since; they go before the first FETCH that shows one."""
@@ -201,12 +195,11 @@ class View:
         news = model.log[self.position - model.log_start :]
         self.position = end
         for changed, gone in news:
-            changed, gone = changed.up_to(self.max_uid), gone.up_to(self.max_uid)
-            if changed:
+            if changed and (changed := changed.up_to(self.max_uid)):
                 if self.pending is None:
                     self.pending = UidSet()
                 self.pending.update(changed)
-            if gone:
+            if gone and (gone := gone.up_to(self.max_uid)):
                 if self.ghosts is None:
                     self.ghosts = UidSet()
                 self.ghosts.update(gone)
@@ -294,3 +287,15 @@ class View:
             self.recent.append((low, high))
         if not self.is_read_only:
             model.recent_from = high + 1
+
+
+@lru_cache(maxsize=256)
+def _flags_lines(keywords: tuple[str, ...], is_read_only: bool) -> bytes:
+    flags = [*sorted(SYSTEM_FLAGS), *keywords]
+    if is_read_only:
+        permanent = responses.permanent_flags((), False)
+        text = "No flags can be set"
+    else:
+        permanent = responses.permanent_flags(flags, True)
+        text = "Flags that are kept"
+    return responses.flags_line(flags) + responses.ok(None, text, permanent)

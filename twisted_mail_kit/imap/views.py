@@ -9,6 +9,8 @@ from twisted.logger import Logger
 from twisted_mail_kit.imap.model import OpenMailbox
 from twisted_mail_kit.imap.outcomes import Refusal
 from twisted_mail_kit.mail.facts import Mailbox
+from twisted_mail_kit.metrics import limits
+from twisted_mail_kit.metrics.catalogue import IMAP_VIEW_BYTES
 
 PACKED = 18
 """Octets a message, as long as no number in its columns is great."""
@@ -34,6 +36,7 @@ class Views:
         self._left: OrderedDict[tuple[str, str], OpenMailbox] = OrderedDict()
         """By account and mailbox id; left last is last."""
         self._left_octets = 0
+        IMAP_VIEW_BYTES.read(self._held)
 
     def admit(self, mailbox: Mailbox) -> None:
         """Make room for one more. Raises Refusal where there is none."""
@@ -42,6 +45,7 @@ class Views:
             return
         self._let_go(self.most - needed)
         if self.held + needed > self.most:
+            limits.IMAP_VIEWS.value += 1
             self.log.warn(
                 "no mailbox of {messages} messages is opened: {held} of {most} octets are held by others",
                 messages=mailbox.total,
@@ -62,6 +66,9 @@ class Views:
         if model in self._octets:  # unless it was forgotten meanwhile
             self._count(model, model.octets)
             self._let_go(self.most)
+
+    def _held(self) -> int:
+        return self.held
 
     def _count(self, model: OpenMailbox, octets: int) -> None:
         more = octets - self._octets[model]

@@ -32,7 +32,7 @@ class Address:
     def __str__(self) -> str:
         """As in a path of RFC 5321 4.1.2, without the angle brackets: the local part is quoted where it has to be."""
         local = self.local
-        if not _DOT_STRING.fullmatch(local):
+        if not local.isalnum() and not _DOT_STRING.fullmatch(local):
             local = '"' + _TO_ESCAPE.sub(r"\\\g<0>", local) + '"'
         return f"{local}@{self.domain}" if self.domain else local
 

@@ -100,6 +100,11 @@ class SetFlags:
     unchanged_since: int | None = None
 
 
+def flags_after(op: SetFlags, flags: frozenset[str]) -> frozenset[str]:
+    """What flags become of these."""
+    return (flags | op.add) - op.remove if op.replace is None else op.replace
+
+
 @dataclass(frozen=True, slots=True)
 class Remove:
     """Answers Removed. UIDs that are not there are passed over. Raises MailboxNotFound."""

@@ -1,7 +1,8 @@
 """The summary of a message that lies in its row: ENVELOPE, MIME tree and preview in a few hundred octets.
 
-Its form, after eighteen octets of version, checksum and sizes: the ENVELOPE as IMAP sends it, the preview in UTF-8,
-and the tree as `packedtree` has it.
+Its form, after 26 octets of version, checksums and sizes: the ENVELOPE as IMAP sends it, the preview in UTF-8, the tree
+as `packedtree` has it, and BODYSTRUCTURE as IMAP sends it. Version 1, which is read too, has one checksum, and no
+BODYSTRUCTURE: it is made of the tree.
 """
 
 from __future__ import annotations
@@ -15,12 +16,23 @@ from zlib import crc32
 from twisted_mail_kit.mail import imapform, packedtree
 from twisted_mail_kit.mail.part import Part, Place, Structure
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Another number for every change of the form, and of what a scan finds."""
 
-_HEAD: Final = Struct(">BBIIII")
 _MAGIC: Final = 0x6D
-# version, magic, checksum of all that follows it, size of the header section, of the ENVELOPE, of the preview
+_HEAD: Final = Struct(">BBIIIIII")
+# version, magic, checksum of what follows the ENVELOPE, checksum of what follows it up to the end of the ENVELOPE; the
+# sizes of the header section, of the ENVELOPE, of the preview, of BODYSTRUCTURE
+_SIZES: Final = Struct(">IIII")
+_OLD: Final = 1
+_OLD_HEAD: Final = Struct(">BBIIII")
+# version, magic, checksum of all that follows it; the sizes of the header section, of the ENVELOPE, of the preview
+_MOST_READY: Final = 8 * 1024
+"""Octets of a BODYSTRUCTURE that is kept; a longer one, of hundreds of parts, is made of the tree."""
+
+
+_CURRENT: Final = bytes([VERSION, _MAGIC])
+_OLD_ONE: Final = bytes([_OLD, _MAGIC])
 
 
 class StaleSummary(ValueError):
@@ -31,13 +43,14 @@ def pack(structure: Structure) -> bytes:
     """The octets that go with `Add`."""
     envelope = imapform.envelope(structure.header)
     preview = structure.preview.encode("utf-8", "replace")
-    rest = b"%b%b%b" % (envelope, preview, packedtree.pack(structure.root))
-    sizes = (structure.header_size, len(envelope), len(preview))
-    checksum = crc32(rest, crc32(_SIZES.pack(*sizes)))
-    return _HEAD.pack(VERSION, _MAGIC, checksum, *sizes) + rest
-
-
-_SIZES: Final = Struct(">III")
+    tree = packedtree.pack(structure.root)
+    ready = packedtree.body(tree, extended=True) if len(tree) <= _MOST_READY else b""
+    if len(ready) > _MOST_READY:
+        ready = b""
+    rest = b"%b%b%b" % (preview, tree, ready)
+    sizes = (structure.header_size, len(envelope), len(preview), len(ready))
+    first = crc32(envelope, crc32(_SIZES.pack(*sizes)))
+    return b"%b%b%b" % (_HEAD.pack(VERSION, _MAGIC, crc32(rest), first, *sizes), envelope, rest)
 
 
 class Summary:
@@ -51,18 +64,30 @@ class Summary:
         self.header_size = 0
         """Octets of the message's header section with its blank line."""
         self.is_current = False
-        """Of this version, and whole."""
-        self._envelope_end = self._preview_end = 0
-        if len(octets) > _HEAD.size and octets[0] == VERSION:
-            _, magic, checksum, self.header_size, envelope_size, preview_size = _HEAD.unpack_from(octets)
-            self._envelope_end = _HEAD.size + envelope_size
-            self._preview_end = self._envelope_end + preview_size
-            self.is_current = magic == _MAGIC and checksum == crc32(memoryview(octets)[6:])
+        """Of a version that is read, and whole."""
+        self._start = self._envelope_end = self._preview_end = self._tree_end = 0
+        if octets[:2] == _CURRENT and len(octets) > _HEAD.size:
+            _, _, rest, first, self.header_size, envelope_size, preview_size, ready_size = _HEAD.unpack_from(octets)
+            self._start = _HEAD.size
+            self._place(envelope_size, preview_size, ready_size)
+            self.is_current = first == crc32(octets[10 : self._envelope_end]) and rest == crc32(
+                octets[self._envelope_end :]
+            )
+        elif octets[:2] == _OLD_ONE and len(octets) > _OLD_HEAD.size:
+            _, _, checksum, self.header_size, envelope_size, preview_size = _OLD_HEAD.unpack_from(octets)
+            self._start = _OLD_HEAD.size
+            self._place(envelope_size, preview_size, 0)
+            self.is_current = checksum == crc32(octets[6:])
+
+    def _place(self, envelope_size: int, preview_size: int, ready_size: int) -> None:
+        self._envelope_end = self._start + envelope_size
+        self._preview_end = self._envelope_end + preview_size
+        self._tree_end = len(self.octets) - ready_size
 
     @property
     def envelope(self) -> bytes:
         """The ENVELOPE, ready to be sent (RFC 3501 7.4.2)."""
-        return self._octets()[_HEAD.size : self._envelope_end]
+        return self._octets()[self._start : self._envelope_end]
 
     @cached_property
     def preview(self) -> str:
@@ -72,7 +97,7 @@ class Summary:
     @property
     def tree(self) -> bytes:
         """The MIME tree as `packedtree` has it."""
-        return self._octets()[self._preview_end :]
+        return self._octets()[self._preview_end : self._tree_end]
 
     @cached_property
     def root(self) -> Part:
@@ -98,7 +123,7 @@ class Summary:
     @property
     def bodystructure(self) -> bytes:
         """BODYSTRUCTURE, ready to be sent."""
-        return packedtree.body(self.tree, extended=True)
+        return self._octets()[self._tree_end :] or packedtree.body(self.tree, extended=True)
 
     def _octets(self) -> bytes:
         if not self.is_current:
@@ -110,32 +135,39 @@ class Summary:
 
 # Hot path: FETCH ENVELOPE or BODYSTRUCTURE of a whole mailbox. No object a message.
 
-_CURRENT: Final = bytes([VERSION, _MAGIC])
+_CHECKED: Final = Struct(">2xII4xI4xI")
+# The two checksums, the sizes of the ENVELOPE and of BODYSTRUCTURE.
 
 
 def envelopes(summaries: Iterable[bytes]) -> list[bytes | None]:
-    """`Summary.envelope` of each of the packed summaries, None where it is not current."""
-    unpack, size = _HEAD.unpack_from, _HEAD.size
+    """`Summary.envelope` of each of the packed summaries, None where that is damaged or not current."""
+    current, unpack, head = _CURRENT, _CHECKED.unpack_from, _HEAD.size
     result: list[bytes | None] = []
     for octets in summaries:
-        if octets[:2] == _CURRENT and len(octets) > size:
-            _, _, checksum, _, length, _ = unpack(octets)
-            if checksum == crc32(octets[6:]):
-                result.append(octets[size : size + length])
+        if octets[:2] == current and len(octets) > head:
+            _, first, size, _ = unpack(octets)
+            end = head + size
+            if first == crc32(octets[10:end]):
+                result.append(octets[head:end])
                 continue
-        result.append(None)
+        summary = Summary(octets)
+        result.append(summary.envelope if summary.is_current else None)
     return result
 
 
 def bodies(summaries: Iterable[bytes], extended: bool) -> list[bytes | None]:
     """`Summary.bodystructure` where `extended`, otherwise `Summary.body`, of each; None where it is not current."""
-    unpack, size, body = _HEAD.unpack_from, _HEAD.size, packedtree.body
+    if not extended:  # seldom asked for
+        return [summary.body if summary.is_current else None for summary in map(Summary, summaries)]
+    current, unpack, head = _CURRENT, _CHECKED.unpack_from, _HEAD.size
     result: list[bytes | None] = []
     for octets in summaries:
-        if octets[:2] == _CURRENT and len(octets) > size:
-            _, _, checksum, _, length, preview = unpack(octets)
-            if checksum == crc32(octets[6:]):
-                result.append(body(octets[size + length + preview :], extended))
+        if octets[:2] == current and len(octets) > head:
+            rest, first, size, ready = unpack(octets)
+            end = head + size
+            if ready and first == crc32(octets[10:end]) and rest == crc32(octets[end:]):
+                result.append(octets[-ready:])
                 continue
-        result.append(None)
+        summary = Summary(octets)
+        result.append(summary.bodystructure if summary.is_current else None)
     return result

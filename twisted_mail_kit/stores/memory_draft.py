@@ -206,7 +206,7 @@ class Draft:
 
     def _present(self, mailbox_id: str, uids: Iterable[int]) -> list[Message]:
         rows = self._rows(mailbox_id)
-        return [rows[uid] for uid in uids if uid in rows]
+        return [rows[uid] for uid in dict.fromkeys(uids) if uid in rows]
 
     def _put(self, row: Message) -> None:
         self._rows(row.mailbox_id)[row.uid] = row

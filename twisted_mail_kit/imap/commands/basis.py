@@ -29,6 +29,8 @@ class Completed(NamedTuple):
     text: str
     code: bytes = b""
     """Response code without brackets."""
+    is_fresh: bool = False
+    """The store has said just now how the selected mailbox is: it need not be asked again what else is new."""
 
 
 def read_flags(home: OpenAccount, flags: Iterable[bytes]) -> frozenset[str]:

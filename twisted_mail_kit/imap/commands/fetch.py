@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 
 from twisted_mail_kit.errors import BlobNotFound, MessageNotFound
 from twisted_mail_kit.imap.commands.basis import Completed, resolve
-from twisted_mail_kit.imap.items import Plan, plan_of
+from twisted_mail_kit.imap.items import Page, Plan, plan_of
+from twisted_mail_kit.imap.packed import Columns
 from twisted_mail_kit.imap.pages import WHOLE, next_page
 from twisted_mail_kit.imap.sections import SectionReader, written
 from twisted_mail_kit.imap.view import View
@@ -42,7 +43,7 @@ async def fetch(session: IMAPSession, command: commands.Fetch) -> Completed:
         start += len(page)
         if command.changed_since is not None:
             page = _changed(view, page, command.changed_since)
-        marking = await _mark_seen(session, view, page, plan)
+        marking = await _mark_seen(session, view, page, plan) if plan.sets_seen else None
         try:
             sent = await _send(session, view, page, plan)
         finally:
@@ -56,6 +57,8 @@ async def fetch(session: IMAPSession, command: commands.Fetch) -> Completed:
 
 
 def _page(view: View, uids: Sequence[int], start: int, plan: Plan) -> list[int]:
+    if len(uids) == 1:
+        return [uids[0]]
     if plan.needs_store:
         return next_page(view.model, uids, start, bool(plan.sections))
     return list(uids[start : start + _PACKED_PAGE])
@@ -71,32 +74,35 @@ def _changed(view: View, page: list[int], since: int) -> list[int]:
 
 async def _send(session: IMAPSession, view: View, uids: list[int], plan: Plan) -> int:
     account, mailbox_id = session.account, view.model.mailbox.id
-    page = await plan.read(session.server, account, mailbox_id, uids, session.breathe)
-    bodies: dict[int, bytes] = {}
-    if plan.sections and IReadMany.providedBy(account):
+    reads_many = IReadMany.providedBy(account)
+    if plan.needs_facts or not reads_many:
+        page = await plan.read(session.server, account, mailbox_id, uids, session.breathe)
+    else:
+        page = Page(uids, {}, [], {})
+    pairs: Sequence[tuple[int, bytes]] = ()
+    if plan.sections and reads_many:
         # Hot path: one question for all small messages of a page, and as few reads as they lie apart.
-        model = view.model
-        small = [model.uids[at] for at in model.places(page.uids) if model.sizes[at] <= WHOLE]
-        bodies = dict(await cast(Any, account).bodies(mailbox_id, small)) if small else bodies
+        small = _small(view.model, page.uids)
+        pairs = await cast(Any, account).bodies(mailbox_id, small) if small else ()
+    whole = [octets for _, octets in pairs] if plan.whole and len(pairs) == len(page.uids) else []
     # From here to the end of the loop over lines nothing waits: numbers and flags are of one moment.
-    heads, uids = plan.heads(view, page)
+    heads, uids = plan.heads(view, page, list(map(len, whole)))
     if plan.shows_flags:
         session.say(view.new_keywords())
         view.forget_pending(uids)
+    if whole:
+        if len(uids) < len(whole):
+            there = set(uids)
+            whole = [octets for uid, octets in pairs if uid in there]
+        session.outflow.write(_lines(heads, whole))
+        return len(uids)
     if not plan.sections:
         for start in range(0, len(heads), _LINES):
             session.outflow.write(b"".join(heads[start : start + _LINES]))
             if session.outflow.is_full():
                 await session.breathe()
         return len(uids)
-    if plan.whole and len(bodies) == len(uids) == len(page.uids):
-        # Hot path: all bodies of a mailbox. Each octet is copied once more, on its way to the transport.
-        go_on = plan.whole
-        pieces: list[bytes] = []
-        for head, body in zip(heads, bodies.values(), strict=True):
-            pieces += (head, go_on % len(body), body, b")\r\n")
-        session.outflow.write(b"".join(pieces))
-        return len(uids)
+    bodies = dict(pairs)
     summaries = dict(zip(page.uids, page.summaries, strict=True)) if plan.locates else {}
     sent = 0
     for uid, head in zip(uids, heads, strict=True):
@@ -109,6 +115,24 @@ async def _send(session: IMAPSession, view: View, uids: list[int], plan: Plan) -
             row = page.rows.get(uid) or next(iter(await account.messages(mailbox_id, [uid])), None)
             sent += row is not None and await _send_slowly(session, row, head, plan)
     return sent
+
+
+def _small(model: Columns, uids: list[int]) -> list[int]:
+    """Those that are there and small."""
+    places, sizes = model.places(uids), model.sizes
+    if isinstance(places, range) and places and max(sizes[places.start : places.stop]) <= WHOLE:
+        return uids
+    return [model.uids[at] for at in places if sizes[at] <= WHOLE]
+
+
+def _lines(heads: list[bytes], octets: list[bytes]) -> bytes:
+    """Whole messages as they are sent; see `Plan.whole`. Hot path: all bodies of a mailbox, each copied once."""
+    if not heads:
+        return b""
+    pieces = [b")\r\n"] * (2 * len(heads) + 1)
+    heads[0] = heads[0].removeprefix(b")\r\n")
+    pieces[0:-1:2], pieces[1:-1:2] = heads, octets
+    return b"".join(pieces)
 
 
 async def _send_slowly(session: IMAPSession, row: Message, head: bytes, plan: Plan) -> bool:
@@ -131,7 +155,7 @@ async def _send_slowly(session: IMAPSession, row: Message, head: bytes, plan: Pl
 async def _mark_seen(session: IMAPSession, view: View, page: list[int], plan: Plan) -> Deferred[Applied] | None:
     r"""\Seen, for a page in one transaction. Where FLAGS are asked for it is done first, otherwise meanwhile; the
     new flags are told with whatever else is new."""
-    if not plan.sets_seen or view.is_read_only:
+    if view.is_read_only:
         return None
     model = view.model
     places = [(uid, model.index(uid)) for uid in page]

@@ -8,6 +8,7 @@ from twisted_mail_kit.errors import ConnectionEnded
 from twisted_mail_kit.imap.outcomes import refusal_of
 from twisted_mail_kit.imap.wire import commands, responses
 from twisted_mail_kit.imap.wire.events import BadCommand
+from twisted_mail_kit.metrics.catalogue import IMAP_IDLING
 from twisted_mail_kit.net.inbox import WOKEN
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ async def idling(session: IMAPSession, command: commands.Idle) -> None:
     view = session.selected
     if view is not None:
         view.model.begin_idle(session.inbox, view)
+    IMAP_IDLING.value += 1
     try:
         # A change that came before the first look is told here, a later one wakes.
         await session.tell(may_expunge=True)
@@ -44,6 +46,7 @@ async def idling(session: IMAPSession, command: commands.Idle) -> None:
     except Exception as problem:
         line = session.refuse(command, problem)
     finally:
+        IMAP_IDLING.value -= 1
         session.idle = None
         if view is not None:
             view.model.end_idle(session.inbox)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twisted_mail_kit.imap.commands.basis import Completed
-from twisted_mail_kit.imap.packed import SLICE
+from twisted_mail_kit.imap.packed import SLICE, first_place
 from twisted_mail_kit.imap.view import View
 from twisted_mail_kit.imap.wire import commands, responses
 
@@ -38,18 +38,18 @@ async def select(session: IMAPSession, command: commands.Select) -> Completed:
         ]
     )
     if command.read_only:
-        return Completed("EXAMINE completed", b"READ-ONLY")
-    return Completed("SELECT completed", b"READ-WRITE")
+        return Completed("EXAMINE completed", b"READ-ONLY", is_fresh=True)
+    return Completed("SELECT completed", b"READ-WRITE", is_fresh=True)
 
 
 async def _first_unseen(session: IMAPSession, view: View) -> int:
     """Its UID, 0: there is none."""
     model = view.model
     for start in range(0, len(model.uids), SLICE):
-        unseen = {number for number, flags in enumerate(model.flag_sets) if "\\Seen" not in flags}
-        numbers = model.flag_ids[start : start + SLICE]
-        if not unseen.isdisjoint(numbers):
-            at = next(at for at, number in enumerate(numbers, start) if number in unseen)
-            return model.uids[at] if model.uids[at] <= view.max_uid else 0
+        unseen = [number for number, flags in enumerate(model.flag_sets) if "\\Seen" not in flags]
+        at = first_place(model.flag_ids[start : start + SLICE], unseen)
+        if at >= 0:
+            uid = model.uids[start + at]
+            return uid if uid <= view.max_uid else 0
         await session.breathe()
     return 0

@@ -38,7 +38,7 @@ async def store(session: IMAPSession, command: commands.Store) -> Completed:
         text, code = "Conditional STORE failed for some", responses.modified(numbers)
     if some_gone and not command.silent:
         raise MessageNotFound("RFC 2180 4.2")
-    return Completed(text, code)
+    return Completed(text, code, is_fresh=bool(uids))
 
 
 async def _store_some(
@@ -57,7 +57,8 @@ async def _store_some(
     applied = await session.account.apply([op])
     result = applied.results[0]
     assert isinstance(result, FlagsSet)
-    await model.refresh(applied.modseq)
+    if not model.take_flags(op, applied):
+        await model.refresh(applied.modseq)
     view.catch_up()
     refused = set(result.refused)
     done: Sequence[int] = [uid for uid in uids if uid not in refused]

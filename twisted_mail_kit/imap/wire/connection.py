@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from enum import Enum, auto
-from typing import NamedTuple
 
 from twisted_mail_kit.imap.wire.commands import Append, Idle, StartTls
 from twisted_mail_kit.imap.wire.events import (
@@ -17,6 +15,7 @@ from twisted_mail_kit.imap.wire.events import (
     Response,
 )
 from twisted_mail_kit.imap.wire.limits import WireLimits
+from twisted_mail_kit.imap.wire.literals import Announcement, announcement
 from twisted_mail_kit.imap.wire.parser import (
     AppendHead,
     decode_base64,
@@ -26,8 +25,6 @@ from twisted_mail_kit.imap.wire.parser import (
 )
 from twisted_mail_kit.imap.wire.reader import Bad, Reader, read_tag
 from twisted_mail_kit.net.inbox import NEED_DATA, Signal
-
-_ANNOUNCEMENT = re.compile(rb"\{([0-9]++)(\+?)\}\r?\n")
 
 
 class _Hearing(Enum):
@@ -42,27 +39,6 @@ class _Hearing(Enum):
     IDLE = auto()  # DONE
     PAUSE = auto()  # nothing is read: STARTTLS
     END = auto()  # nothing is read any more: a fatal BadCommand was given
-
-
-class _Announcement(NamedTuple):
-    """``{size}`` or ``{size+}`` at the end of a line."""
-
-    start: int
-    size: int
-    waits: bool
-    is_binary: bool
-
-
-def _announced(line: bytes) -> _Announcement | None:
-    if not line.endswith((b"}\r\n", b"}\n")):
-        return None
-    start = line.rfind(b"{")
-    found = _ANNOUNCEMENT.fullmatch(line, start) if start >= 0 else None
-    if found is None:
-        return None
-    size = int(found[1]) if len(found[1]) < 20 else 10**20
-    is_binary = line[start - 1 : start] == b"~"
-    return _Announcement(start - is_binary, size, not found[2], is_binary)
 
 
 class IMAPWire:
@@ -210,13 +186,27 @@ class IMAPWire:
         self._problem = None
 
     def _hear_line(self) -> Event | Signal | None:
+        if not self._line_size:
+            # Hot path: one command, whole, and nothing after it.
+            buffer = self._buffer
+            if not buffer:
+                return NEED_DATA
+            size = len(buffer)
+            if (
+                buffer.endswith(b"\r\n")
+                and not buffer.endswith(b"}\r\n")
+                and size <= self.limits.line
+                and buffer.find(b"\n", self._searched) == size - 1
+            ):
+                self._parts.append(self._take(size))
+                return self._finish()
         line = self._take_line()
         if not isinstance(line, bytes):
             return line
         is_first = self._line_size == len(line)
         if is_first:
             self._tag = read_tag(line)
-        announced = _announced(line)
+        announced = announcement(line)
         if not line.endswith(b"\r\n"):
             # RFC 3501 2.2: lines end with CR LF. Where a literal was meant, nobody knows what is a command any more.
             if announced:
@@ -256,7 +246,10 @@ class IMAPWire:
         try:
             command = parse_command(octets[:-2], self.limits, self.utf8)
         except Bad as bad:
+            if len(parts) == 1:
+                self._tag = read_tag(octets)
             return self._bad(bad)
+        self._tag = command.tag
         if isinstance(command, Idle):
             self._hearing = _Hearing.IDLE
         elif isinstance(command, StartTls):
@@ -265,7 +258,7 @@ class IMAPWire:
 
     # --- literals --------------------------------------------------------------------------------------------------
 
-    def _hear_announcement(self, announced: _Announcement) -> Event | None:
+    def _hear_announcement(self, announced: Announcement) -> Event | None:
         size, waits = announced.size, announced.waits
         self._missing = size
         if self._is_append and self._problem is None and not self._is_message_over:
@@ -310,7 +303,7 @@ class IMAPWire:
 
     # --- APPEND ----------------------------------------------------------------------------------------------------
 
-    def _read_append_head(self, announced: _Announcement) -> AppendHead | None:
+    def _read_append_head(self, announced: Announcement) -> AppendHead | None:
         before = b"".join((*self._parts[:-1], self._parts[-1][: announced.start]))
         try:
             return parse_append_head(before, self.limits, self.utf8)
@@ -318,7 +311,7 @@ class IMAPWire:
             self._doom(problem)
             return None
 
-    def _hear_message_announcement(self, head: AppendHead, announced: _Announcement) -> Event | None:
+    def _hear_message_announcement(self, head: AppendHead, announced: Announcement) -> Event | None:
         self._is_message_over = True  # whatever comes after it is not read by the grammar
         self._parts = []
         if announced.size > self.limits.message:
@@ -372,7 +365,7 @@ class IMAPWire:
     def _take_answer(self) -> bytes | Event | Signal:
         line = self._take_line()
         if isinstance(line, bytes):
-            announced = _announced(line)
+            announced = announcement(line)
             if announced and not announced.waits:
                 # A command at the wrong time; its literal is on the way and must not be read as commands.
                 return self._give_up("A command comes too early")

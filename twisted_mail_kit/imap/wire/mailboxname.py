@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from functools import lru_cache
 
 from twisted_mail_kit.imap.wire.commands import Path
 
@@ -85,6 +86,7 @@ def text_from_wire(octets: bytes, utf8: bool = False) -> str:
     return text
 
 
+@lru_cache(maxsize=512)  # clients name the same few again and again
 def path_from_wire(octets: bytes, utf8: bool = False) -> Path:
     """Levels of a mailbox name; a first level ``INBOX`` in any case is spelled so. Raises BadName."""
     levels = text_from_wire(octets, utf8).split(SEPARATOR)

@@ -6,9 +6,8 @@ import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
 
+from twisted_mail_kit.imap.wire.changes import read_change, read_modifier
 from twisted_mail_kit.imap.wire.commands import (
     Attribute,
     Authenticate,
@@ -22,7 +21,6 @@ from twisted_mail_kit.imap.wire.commands import (
     Enable,
     Expunge,
     Fetch,
-    FetchItem,
     Id,
     Idle,
     Login,
@@ -43,12 +41,11 @@ from twisted_mail_kit.imap.wire.limits import WireLimits
 from twisted_mail_kit.imap.wire.listing import read_list, read_status_items
 from twisted_mail_kit.imap.wire.reader import Bad, Reader
 from twisted_mail_kit.imap.wire.searchkeys import read_search_program
+from twisted_mail_kit.imap.wire.usual import read_usual, with_uid
 from twisted_mail_kit.mail.dates import parse_internal_date
 from twisted_mail_kit.mail.flags import role_of_use, use_of_role
 
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
-
-_LONGEST_KNOWN = 256
 
 Grammar = Callable[[Reader, bytes], Command]
 """Reads what follows a command's name, not to the end of the line yet; is given the tag."""
@@ -56,6 +53,9 @@ Grammar = Callable[[Reader, bytes], Command]
 
 def parse_command(octets: bytes, limits: WireLimits, utf8: bool = False) -> Command:
     """The command in `octets`: lines and literals, without the last CR LF. Raises Bad."""
+    usual = read_usual(octets, limits, utf8)
+    if usual is not None:
+        return usual
     reader = Reader(octets, limits, utf8)
     tag = reader.tag()
     grammar = read_name(reader)
@@ -249,12 +249,12 @@ def _fetch(by_uid: bool) -> Grammar:
         reader.space()
         messages = reader.sequence_set()
         reader.space()
-        items = _known_items(reader) or read_fetch_items(reader)
+        items = read_fetch_items(reader)
         changed_since = None
         if reader.take(b" "):
-            changed_since = _modifier(reader, "CHANGEDSINCE")
-        if by_uid and Attribute("UID") not in items:
-            items = (Attribute("UID"), *items)
+            changed_since = read_modifier(reader, "CHANGEDSINCE")
+        if by_uid:
+            items = with_uid(items)
         if changed_since is not None and Attribute("MODSEQ") not in items:
             items = (*items, Attribute("MODSEQ"))
         return Fetch(tag, by_uid, messages, items, changed_since)
@@ -262,53 +262,12 @@ def _fetch(by_uid: bool) -> Grammar:
     return read
 
 
-def _known_items(reader: Reader) -> tuple[FetchItem, ...]:
-    """What the command ends with, where it was read before: clients ask for the same things again and again."""
-    rest = reader.octets[reader.position :]
-    if len(rest) > _LONGEST_KNOWN or b"(CHANGEDSINCE" in rest.upper():
-        return ()
-    try:
-        items = _items(rest, reader.limits, reader.utf8)
-    except Bad:
-        return ()
-    reader.position = len(reader.octets)
-    return items
-
-
-@lru_cache(maxsize=256)
-def _items(octets: bytes, limits: WireLimits, utf8: bool) -> tuple[FetchItem, ...]:
-    reader = Reader(octets, limits, utf8)
-    items = read_fetch_items(reader)
-    reader.end()
-    return items
-
-
 def _store(by_uid: bool) -> Grammar:
     def read(reader: Reader, tag: bytes) -> Command:
         reader.space()
         messages = reader.sequence_set()
         reader.space()
-        unchanged_since = None
-        if reader.peek() == b"(":
-            unchanged_since = _modifier(reader, "UNCHANGEDSINCE")
-            reader.space()
-        how: Literal["add", "remove", "replace"] = "replace"
-        if reader.take(b"+"):
-            how = "add"
-        elif reader.take(b"-"):
-            how = "remove"
-        item = reader.keyword()
-        if item not in ("FLAGS", "FLAGS.SILENT"):
-            raise Bad("Unknown STORE item")
-        reader.space()
-        if reader.peek() == b"(":
-            flags = reader.flag_list()
-        else:
-            found = [reader.flag()]
-            while reader.take(b" "):
-                found.append(reader.flag())
-            flags = tuple(found)
-        return Store(tag, by_uid, messages, how, flags, item == "FLAGS.SILENT", unchanged_since)
+        return Store(tag, by_uid, messages, *read_change(reader))
 
     return read
 
@@ -321,17 +280,6 @@ def _copy(by_uid: bool, move: bool) -> Grammar:
         return Copy(tag, by_uid, messages, reader.mailbox(), move)
 
     return read
-
-
-def _modifier(reader: Reader, name: str) -> int:
-    """RFC 7162 3.1.4, 3.1.3: ``(CHANGEDSINCE 12345)``."""
-    reader.expect(b"(", "A parenthesis is missing")
-    if reader.keyword() != name:
-        raise Bad("Unknown modifier")
-    reader.space()
-    modseq = reader.modseq()
-    reader.expect(b")", "A parenthesis is not closed")
-    return modseq
 
 
 _COMMANDS: dict[str, Grammar] = {

@@ -14,10 +14,10 @@ from twisted_mail_kit.imap.wire.sequence import GREATEST_NUMBER, TooManyRanges, 
 GREATEST_MODSEQ = 2**63 - 1
 """RFC 7162: mod-sequences have 63 bits."""
 
-_SPECIAL = rb"\x00-\x20\x7f-\xff(){%*\"\\"
-_TAG = re.compile(rb"[^%b+]++" % _SPECIAL)
-_ATOM = re.compile(rb"[^%b\]]++" % _SPECIAL)
-_ASTRING = re.compile(rb"[^%b]++" % _SPECIAL)
+SPECIAL = rb"\x00-\x20\x7f-\xff(){%*\"\\"
+_TAG = re.compile(rb"[^%b+]++" % SPECIAL)
+_ATOM = re.compile(rb"[^%b\]]++" % SPECIAL)
+_ASTRING = re.compile(rb"[^%b]++" % SPECIAL)
 _LIST_MAILBOX = re.compile(rb"[^\x00-\x20\x7f-\xff(){\"\\]++")
 _QUOTED = re.compile(rb'"([^"\\\r\n\x00]*+(?:\\["\\][^"\\\r\n\x00]*+)*+)"')
 _ESCAPED = re.compile(rb'\\(["\\])')

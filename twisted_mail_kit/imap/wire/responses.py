@@ -59,6 +59,7 @@ def mailbox(path: Path, utf8: bool = False) -> bytes:
     return astring(octets)
 
 
+@lru_cache(maxsize=128)
 def sanitise(text: str) -> bytes:
     """RFC 3501 resp-text for a person: printable ASCII in one line, never empty, never taken for a response code."""
     text = _UNPRINTABLE.sub("?", text) or "-"
