@@ -31,7 +31,7 @@ async def folder(tmp_path: Path) -> AsyncIterator[Path]:
     store = SQLiteStore(tmp_path / "state" / "store", reactor, AT_ONCE)
     account = await store.open_account("alice", create=True)
     box = (await account.mailboxes())[0].id
-    for size in (*[1000] * 20, 300_000):
+    for size in (*[1000] * 20, 1_300_000):
         writer = account.new_blob()
         await writer.write(b"x" * size)
         await account.apply([Add(box, await writer.commit(), 0)])
@@ -45,7 +45,7 @@ async def test_what_the_store_holds(folder: Path) -> None:
     assert "the server is not running" in told
     counts = json.loads(out)["counts"]
     assert (counts["accounts"], counts["mailboxes"], counts["messages"]) == (1, 1, 3)
-    assert counts["message octets"] == 302_000
+    assert counts["message octets"] == 1_302_000
     assert counts["segment octets"] == 20 * 1028
     assert counts["segment octets live"] + counts["segment octets dead"] == counts["segment octets"]
     assert counts["large files"] == 1
@@ -69,7 +69,7 @@ async def test_a_running_server_is_asked(folder: Path) -> None:
         assert octets == [20 * 1028, 2 * 1028]
         account = await store.open_account("alice")
         rows = await account.messages((await account.mailboxes())[0].id)
-        assert [len(await account.read_blob(row.blob_id, 0, row.size)) for row in rows] == [1000, 1000, 300_000]
+        assert [len(await account.read_blob(row.blob_id, 0, row.size)) for row in rows] == [1000, 1000, 1_300_000]
     finally:
         await control.stop()
         await store.close()

@@ -33,7 +33,7 @@ async def fill_store(root: Path) -> None:
     store = SQLiteStore(root, reactor)
     account = await store.open_account("joe@example.org", create=True)
     (box,) = await account.mailboxes()
-    for octets in (b"one" * 100, b"two" * 100, b"x" * 400_000):
+    for octets in (b"one" * 100, b"two" * 100, b"x" * 1_400_000):
         writer = account.new_blob()
         await writer.write(octets)
         await account.apply([Add(box.id, await writer.commit(), 0)])

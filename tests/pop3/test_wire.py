@@ -232,19 +232,49 @@ def test_a_line_without_end_costs_neither_memory_nor_time() -> None:
     assert hear(wire, b"\r\nQUIT\r\n") == [TooLong(), Quit()]
 
 
-def test_a_pipelining_client_is_known() -> None:
+def test_it_is_known_whether_something_was_said_that_was_not_heard() -> None:
     wire = POP3Wire()
     wire.receive(b"NOOP\r\nQUIT\r\nCA")
-    assert wire.has_line()
     wire.next_event()
     wire.next_event()
-    assert not wire.has_line()
     assert wire.has_octets()
     assert wire.next_event() is NEED_DATA
     wire.receive(b"PA\r\n")
-    assert wire.has_line()
     wire.next_event()
     assert not wire.has_octets()
+
+
+def test_many_retrs_are_heard_at_once_and_nothing_else_is() -> None:
+    wire = POP3Wire()
+    said = b"RETR 1\r\nretr 22\nRETR 0000000003\r\n"
+    for rest, event in (
+        (b"RETR  4\r\n", Retr(4)),
+        (b"RETR 12345678901\r\n", Malformed("This needs a message number")),
+        (b"RETR 5\r\r\n", Malformed("Control characters cannot be in a command")),
+        (b"NOOP\r\n", Noop()),
+        (b"RETR 6", NEED_DATA),
+        (b"RETR 7\r", NEED_DATA),
+        (b"", NEED_DATA),
+    ):
+        wire = POP3Wire()
+        wire.receive(said + rest)
+        assert wire.more_retrieves() == [1, 22, 3]
+        assert wire.more_retrieves() == []
+        assert wire.next_event() == event
+    wire = POP3Wire()
+    wire.receive(b"RETR 8\r\n" * 200)
+    found = wire.more_retrieves()
+    assert set(found) == {8} and len(found) < 200
+    wire = POP3Wire()
+    wire.expect_response()
+    wire.receive(b"RETR 9\r\n")
+    assert wire.more_retrieves() == []
+    assert wire.next_event() == Malformed("This is not base64")
+    wire.receive(b"x" * 100_000)
+    assert wire.next_event() is NEED_DATA
+    wire.receive(b"RETR 1\r\nRETR 2\r\n")
+    assert wire.more_retrieves() == []
+    assert [wire.next_event(), wire.next_event()] == [TooLong(), Retr(2)]
 
 
 # --- replies -------------------------------------------------------------------------------------------------------

@@ -26,6 +26,9 @@ DELIVERY: Mapping[str, Sides] = {
     "IDestinations": ("attempts are grouped by its own destinations", "attempts are grouped by the recipient's domain"),
     "IOutgoing": ("it has a queue of its own", "nothing is tried again: who sends has to, or a queue goes around it"),
 }
+SPOOL: Mapping[str, Sides] = {
+    "ISpoolCounts": ("mailkit metrics tells how much waits", "mailkit metrics walks through all of it for a count"),
+}
 STEPS = {
     "connected": "before the greeting",
     "greeted": "after HELO or EHLO",
@@ -61,7 +64,7 @@ def _of_kind(kind: str, seen: Mapping[str, Any]) -> Iterator[str]:
     if kind == "store" and "IMaildropStore" in abilities:
         yield MAILDROPS
         return
-    sides: Mapping[str, Sides] = {"store": STORE, "auth": AUTH, "delivery": DELIVERY}.get(kind, {})
+    sides: Mapping[str, Sides] = {"store": STORE, "auth": AUTH, "delivery": DELIVERY, "spool": SPOOL}.get(kind, {})
     if kind == "auth":
         credentials = seen.get("credentials", ())
         if "IUsernamePassword" in credentials or "IUsernameHashedPassword" in credentials:

@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IOpenSSLContextFactory, IReactorTime
 from twisted_mail_kit.interfaces import IAuthenticator
 from twisted_mail_kit.net.factory import SessionFactory
 from twisted_mail_kit.net.shared import Shared
+from twisted_mail_kit.pop3.ahead import Room
 from twisted_mail_kit.pop3.session import POP3Session
 from twisted_mail_kit.pop3.settings import POP3Settings
 
@@ -25,8 +26,9 @@ def make_factory(
     `certificates` makes STLS possible. Factories with the same `shared` share the locks of the maildrops.
     """
     shared = shared or Shared(clock)
+    room = Room(settings.read_ahead)
     return SessionFactory(
-        lambda: POP3Session(hostname, authenticator, certificates, settings, clock, shared),
+        lambda: POP3Session(hostname, authenticator, certificates, settings, clock, shared, room=room),
         clock,
         settings.connections,
         shared,

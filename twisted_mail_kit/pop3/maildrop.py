@@ -11,14 +11,15 @@ from zope.interface import implementer
 from twisted_mail_kit.errors import BlobNotFound, MailboxNotFound, MessageNotFound
 from twisted_mail_kit.interfaces import (
     IAccount,
+    IListing,
     IMaildrop,
     IMaildropMessage,
-    IReadMany,
+    Listing,
     Mailbox,
-    Message,
     Remove,
     SetFlags,
 )
+from twisted_mail_kit.pop3.ahead import Ahead, Room
 
 SEEN = "\\Seen"
 
@@ -33,10 +34,9 @@ class Maildrop:
     removes_all_or_nothing = True
     ROWS = 100
     """Blob ids are asked for so many messages at once, for a client that takes one after the other."""
-    AHEAD = 64 * 1024
-    """Octets of messages that are read at once for such a client, where the store can."""
 
-    def __init__(self, account: IAccount, mailbox: Mailbox) -> None:
+    def __init__(self, account: IAccount, mailbox: Mailbox, room: Room | None = None) -> None:
+        """`room` is for what is read before it is asked for; without it nothing is."""
         self.account = account
         self.total = 0
         """Octets of all messages that are not marked."""
@@ -49,13 +49,16 @@ class Maildrop:
         self._unseen = bytearray()
         self._retrieved: set[int] = set()
         self._blobs: dict[int, str] = {}
-        self._last = 0
-        self._ahead: dict[int, bytes] = {}
-        """Messages that were read with an earlier one, and that the client has not asked for yet."""
+        self.ahead = Ahead(account, mailbox.id, self._uids, self._sizes, self._deleted, room or Room(0))
+        """Its messages as a whole, where the store can read many at once."""
 
     @classmethod
     async def open(
-        cls, account: IAccount, page: int = 1000, pause: Callable[[], Awaitable[object]] | None = None
+        cls,
+        account: IAccount,
+        page: int = 1000,
+        pause: Callable[[], Awaitable[object]] | None = None,
+        room: Room | None = None,
     ) -> Maildrop:
         """Take the snapshot of the account's inbox; `pause` is awaited between two pages. Raises MailboxNotFound."""
         mailboxes = await account.mailboxes()
@@ -64,26 +67,25 @@ class Maildrop:
         )
         if inbox is None:
             raise MailboxNotFound("INBOX")
-        maildrop = cls(account, inbox)
+        maildrop = cls(account, inbox, room)
         after = 0
         while True:
-            rows = await account.messages(inbox.id, after=after, limit=page)
-            maildrop._add(rows)
-            if len(rows) < page:
+            uids, sizes, flags = await _listing(account, inbox.id, after, page)
+            maildrop._add(uids, sizes, flags)
+            if len(uids) < page:
                 break
-            after = rows[-1].uid
+            after = uids[-1]
             if pause is not None:
                 await pause()
         return maildrop
 
-    def _add(self, rows: Sequence[Message]) -> None:
-        for row in rows:
-            self._uids.append(row.uid)
-            self._sizes.append(row.size)
-            self._unseen.append(SEEN not in row.flags)
-            self.total += row.size
-        self._deleted.extend(bytes(len(rows)))
-        self.count += len(rows)
+    def _add(self, uids: Sequence[int], sizes: Sequence[int], flags: Sequence[frozenset[str]]) -> None:
+        self._uids.extend(list(uids))
+        self._sizes.extend(list(sizes))
+        self._unseen.extend([SEEN not in one for one in flags])
+        self._deleted.extend(bytes(len(uids)))
+        self.total += sum(sizes)
+        self.count += len(uids)
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
@@ -116,29 +118,10 @@ class Maildrop:
 
     async def open_message(self, number: int) -> IMaildropMessage:
         """Raises MessageNotFound where somebody else has removed the message."""
-        octets = await self._read_ahead(number)
+        (octets,) = await self.ahead.take((number,))
         if octets is not None:
             return ReadMessage(octets)
         return StoredMessage(self, number, await self.blob_id(number) if self.size(number) else "")
-
-    async def _read_ahead(self, number: int) -> bytes | None:
-        """Hot path: the message, if it was read with others before it, or can be with those that follow."""
-        is_next, self._last = number == self._last + 1, number
-        octets = self._ahead.pop(number, None)
-        if octets is None and is_next and IReadMany.providedBy(self.account):
-            numbers: dict[int, int] = {}
-            left = self.AHEAD
-            for at in range(number - 1, min(number - 1 + self.ROWS, len(self))):
-                left -= self._sizes[at]
-                if left < 0:
-                    break
-                numbers[self._uids[at]] = at + 1
-            self._ahead.clear()
-            if numbers:
-                bodies = await cast(Any, self.account).bodies(self._mailbox.id, list(numbers))
-                self._ahead.update((numbers[uid], body) for uid, body in bodies)
-                octets = self._ahead.pop(number, None)
-        return octets
 
     async def blob_id(self, number: int) -> str:
         """Where the octets are. Raises MessageNotFound where somebody else has removed the message."""
@@ -175,7 +158,7 @@ class Maildrop:
 
     def unmark_all(self) -> None:
         """Delete nothing, after all."""
-        self._deleted = bytearray(len(self._uids))
+        self._deleted[:] = bytes(len(self._uids))
         self.count = len(self._uids)
         self.total = sum(self._sizes)
 
@@ -197,7 +180,19 @@ class Maildrop:
         return len(uids)
 
     def close(self) -> None:
-        """Nothing was opened."""
+        """Let go of what was read ahead."""
+        self.ahead.forget()
+
+
+async def _listing(
+    account: IAccount, mailbox_id: str, after: int, limit: int
+) -> tuple[Sequence[int], Sequence[int], Sequence[frozenset[str]]]:
+    """UIDs, sizes and flags of messages, ascending, without the rest of their rows where the store can say them so."""
+    if IListing.providedBy(account):
+        listing: Listing = await cast(Any, account).listing(mailbox_id, after, limit)
+        return listing.uids, listing.sizes, listing.flags
+    rows = await account.messages(mailbox_id, after=after, limit=limit)
+    return [row.uid for row in rows], [row.size for row in rows], [row.flags for row in rows]
 
 
 @implementer(IMaildropMessage)

@@ -9,9 +9,12 @@ from twisted.python.failure import Failure
 
 from twisted_mail_kit.errors import ConnectionEnded, MechanismNotSupported
 from twisted_mail_kit.interfaces import IAccount, IAuthenticator, IMaildrop, IMaildropAccount
+from twisted_mail_kit.metrics import limits
+from twisted_mail_kit.metrics.catalogue import POP3_COMMANDS
 from twisted_mail_kit.net.inbox import Draining, TimedOut, Wire
 from twisted_mail_kit.net.session import Session
 from twisted_mail_kit.net.shared import Shared
+from twisted_mail_kit.pop3.ahead import Room
 from twisted_mail_kit.pop3.maildrop import Maildrop
 from twisted_mail_kit.pop3.outcomes import Words, broken, expected
 from twisted_mail_kit.pop3.settings import POP3Settings
@@ -55,6 +58,7 @@ class POP3Session(Session):
         clock: IReactorTime,
         shared: Shared,
         service: str = "pop3",
+        room: Room | None = None,
     ) -> None:
         super().__init__(clock, service)
         self.hostname = hostname
@@ -63,12 +67,13 @@ class POP3Session(Session):
         self.settings = settings
         self.state = State.AUTHORIZATION
         self._shared = shared
+        self._room = room
         self._lock = ""
         self._maildrop: IMaildrop | None = None
         self._user = ""
         self._utf8 = False
         self._errors = 0
-        self._commands = 0
+        self._without_a_turn = 0
         self._login_by = 0.0
 
     def make_wire(self) -> Wire[Any]:
@@ -97,8 +102,10 @@ class POP3Session(Session):
                 await Transaction(self, maildrop).run()
         except Draining:
             self.outflow.write(err("The server is going down, nothing was deleted", "SYS/TEMP"))
-        except TimedOut:
-            pass  # RFC 1939 3: neither a word nor an update
+        except TimedOut:  # RFC 1939 3: neither a word nor an update
+            limit = limits.POP3_LOGIN_TIME if self.state is State.AUTHORIZATION else limits.POP3_IDLE_TIME
+            limit.value += 1
+            self.log.info("{peer} said nothing for too long (pop3)", peer=self.peer.host or "unix")
         finally:
             if self._maildrop is not None:
                 self._maildrop.close()
@@ -110,6 +117,7 @@ class POP3Session(Session):
             event = await self._hear()
             match event:
                 case Command():
+                    POP3_COMMANDS[type(event).__name__.upper()].value += 1
                     if self.state in MAY_BE_SAID[type(event)]:
                         return event
                     if self.state is State.AUTHORIZATION:
@@ -119,17 +127,18 @@ class POP3Session(Session):
                 case Malformed(problem):
                     self.mistake(problem)
                 case TooLong():
+                    limits.POP3_LINE.value += 1
                     self.mistake("The line is too long")
                 case _:
                     self.mistake("There is no such command here")
 
     async def _hear(self) -> Event:
-        if not self.wire.has_line():
-            self.outflow.flush()
         if self.outflow.is_full():
             await self.outflow.drained()
-        self._commands += 1
-        if self._commands % WITHOUT_A_TURN == 0:
+        self._without_a_turn += 1
+        if self._without_a_turn >= WITHOUT_A_TURN:
+            self._without_a_turn = 0
+            self.outflow.flush()
             await turn(self.clock)
         patience = self.settings.idle_time
         if self.state is State.AUTHORIZATION:
@@ -139,6 +148,14 @@ class POP3Session(Session):
         event: Event = await self.inbox.next(patience, safe_point=True)  # type: ignore[assignment]
         self.know_tls()
         return event
+
+    def more_retrieves(self) -> list[int]:
+        """The numbers of the RETRs that have come right behind this one: they are heard now."""
+        numbers = self.wire.more_retrieves()
+        if numbers:
+            self._without_a_turn += len(numbers)
+            POP3_COMMANDS["RETR"].value += len(numbers)
+        return numbers
 
     def say_error(self, words: Words) -> None:
         """An error in the words of POP3."""
@@ -150,6 +167,7 @@ class POP3Session(Session):
         self._errors += 1
         if self._errors >= self.settings.errors:
             self.log.info("too many errors from {peer} (pop3)", peer=self.peer.host or "unix")
+            limits.POP3_ERRORS.value += 1
             self.outflow.write(err("Too many errors"))
             raise ConnectionEnded("too many errors")
 
@@ -321,7 +339,7 @@ class POP3Session(Session):
     async def _maildrop_of(self, account: IAccount | IMaildropAccount) -> IMaildrop:
         if IMaildropAccount.providedBy(account):
             return await account.open_maildrop()
-        return await Maildrop.open(account, self.settings.page, lambda: turn(self.clock))
+        return await Maildrop.open(account, self.settings.page, lambda: turn(self.clock), self._room)
 
     def _refuse(self, problem: Exception) -> None:
         words = expected(problem) or broken(self.reference(Failure(problem), "login"))

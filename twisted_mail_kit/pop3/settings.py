@@ -31,5 +31,8 @@ class POP3Settings:
     r"""Messages that were retrieved get \Seen at QUIT, so that IMAP and web mail show them as read."""
     page: int = field(default=1000, validator=ge(1))
     """Rows asked of the store at once."""
+    read_ahead: int = field(default=16 * 1024 * 1024, validator=ge(0))
+    """Octets of messages that may be held for clients that take one after the other, before they ask for them: of all
+    sessions together, 96 KB each at most."""
     chunk: int = field(default=64 * 1024, validator=ge(1))
     """Octets of a message asked of the store at once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -12,6 +12,8 @@ from twisted.python.failure import Failure
 
 from twisted_mail_kit.errors import ConnectionEnded
 from twisted_mail_kit.interfaces import IMaildrop, IMaildropMessage
+from twisted_mail_kit.metrics.catalogue import POP3_RETRIEVED, POP3_RETRIEVED_BYTES
+from twisted_mail_kit.pop3.maildrop import Maildrop
 from twisted_mail_kit.pop3.outcomes import broken, expected
 from twisted_mail_kit.pop3.wire.commands import (
     Capa,
@@ -26,7 +28,7 @@ from twisted_mail_kit.pop3.wire.commands import (
     Top,
     Uidl,
 )
-from twisted_mail_kit.pop3.wire.replies import END, DotStuffer, TopCut, err, ok
+from twisted_mail_kit.pop3.wire.replies import END, DotStuffer, TopCut, err, ok, retrieved
 
 if TYPE_CHECKING:
     from twisted_mail_kit.pop3.session import POP3Session
@@ -58,6 +60,8 @@ class Transaction:
         while True:
             command = await session.listen()
             match command:
+                case Retr(number):  # first: it is what is said most
+                    await self._retrieve([number, *session.more_retrieves()])
                 case Quit():
                     await self._update()
                     return
@@ -71,9 +75,6 @@ class Transaction:
                 case Uidl(number):
                     if number is None or self._has(number):
                         await self._tell_unique_ids(number)
-                case Retr(number):
-                    if self._has(number) and await self._send(number, None):
-                        maildrop.was_retrieved(number)
                 case Top(number, lines):
                     if self._has(number):
                         await self._send(number, TopCut(lines))
@@ -90,6 +91,51 @@ class Transaction:
                     session.say_capabilities()
                 case Lang(language):
                     session.say_language(language)
+
+    async def _retrieve(self, numbers: list[int]) -> None:
+        """Messages, in the order in which they were asked for; what can be read at once is sent at once."""
+        while numbers:
+            found = await self._whole(numbers)
+            asked, numbers = numbers[: len(found)], numbers[len(found) :]
+            if None not in found:
+                await self._send_whole(asked, cast(list[bytes], found))
+                continue
+            for number, octets in zip(asked, found, strict=True):
+                if octets is not None:
+                    await self._send_whole([number], [octets])
+                elif self._has(number) and await self._send(number, None):
+                    self._note_retrieved([number], self.maildrop.size(number))
+
+    async def _whole(self, numbers: list[int]) -> list[bytes | None]:
+        """See `Ahead.take`; None: `_send` says what is the matter."""
+        if isinstance(self.maildrop, Maildrop):
+            try:
+                return await self.maildrop.ahead.take(numbers)
+            except Exception:
+                pass  # opening it raises it too
+        return [None]
+
+    async def _send_whole(self, numbers: list[int], messages: list[bytes]) -> None:
+        octets = retrieved(messages)
+        self.outflow.write(octets)
+        self._note_retrieved(numbers, sum(map(len, messages)))
+        await self._at_their_pace(len(octets))
+
+    def _note_retrieved(self, numbers: list[int], octets: int) -> None:
+        for number in numbers:
+            self.maildrop.was_retrieved(number)
+        POP3_RETRIEVED.value += len(numbers)
+        POP3_RETRIEVED_BYTES.value += octets
+
+    async def _at_their_pace(self, octets: int) -> None:
+        """So many were written: wait for a slow client, and let others have their turn."""
+        if self.outflow.is_full():
+            await self.outflow.drained()
+        # A client on this machine may read as fast as we write, and then nothing else here waits.
+        self._without_a_turn += octets
+        if self._without_a_turn >= OCTETS:
+            self._without_a_turn = 0
+            await turn(self.session.clock)
 
     def _summary(self) -> str:
         return f"{self.maildrop.count} messages ({self.maildrop.total} octets)"
@@ -152,13 +198,7 @@ class Transaction:
             outflow.write(stuffer.stuff(octets if top is None else top.cut(octets)))
             if top is not None and top.is_done:
                 break
-            if outflow.is_full():
-                await outflow.drained()
-            # A client on this machine may read as fast as we write, and then nothing else here waits.
-            self._without_a_turn += len(octets)
-            if self._without_a_turn >= OCTETS:
-                self._without_a_turn = 0
-                await turn(self.session.clock)
+            await self._at_their_pace(len(octets))
             try:
                 octets = await message.read(self.chunk)
             except Exception as problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,9 @@ class BadFiles(Files):
         if self.short and len(octets) > 1:
             octets = memoryview(octets)[: len(octets) // 2]
         return super().write(fd, octets, offset)
+
+    def write_together(self, fd: int, pieces: Sequence[bytes], offset: int) -> int:
+        return self.write(fd, b"".join(pieces), offset)
 
     def sync(self, fd: int) -> None:
         self._called("sync")

@@ -72,7 +72,7 @@ async def test_a_backup_is_the_store_to_the_octet(tmp_path: Path) -> None:
 async def test_the_store_says_that_it_can(store: SQLiteStore, tmp_path: Path) -> None:
     assert IMaintenance.providedBy(store)
     account = await store.open_account("alice", create=True)
-    await add(account, (await account.mailboxes())[0].id, b"x" * 300_000)
+    await add(account, (await account.mailboxes())[0].id, b"x" * 1_300_000)
     assert (await store.backup(tmp_path / "backup")).counts["large files"] == 1
     assert check(tmp_path / "backup").problems == ()
 
@@ -107,7 +107,7 @@ async def test_what_is_gone_leaves_the_backup_too(tmp_path: Path) -> None:
     account = await store.open_account("alice", create=True)
     box = (await account.mailboxes())[0].id
     for number in range(6):
-        await add(account, box, b"%d" % number * (300_000 if number == 3 else 900))
+        await add(account, box, b"%d" % number * (1_300_000 if number == 3 else 900))
     await store.backup(tmp_path / "backup")
     assert len(list((tmp_path / "backup").rglob("*.log"))) == 3
     await account.apply([Remove(box, range(1, 6))])

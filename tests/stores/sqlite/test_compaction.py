@@ -37,7 +37,8 @@ def segments(store: SQLiteStore) -> set[str]:
 
 
 def octets_on_disk(store: SQLiteStore) -> int:
-    return sum(path.stat().st_size for path in (store.path / "segments").iterdir())
+    """Without the zeros at the end of a segment that is written to."""
+    return sum(len(path.read_bytes().rstrip(b"\0")) for path in (store.path / "segments").iterdir())
 
 
 async def fill(store: SQLiteStore, keep: int = 5) -> Kept:

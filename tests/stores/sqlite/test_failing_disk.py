@@ -15,7 +15,7 @@ from twisted_mail_kit.stores.sqlite import SQLiteSettings, SQLiteStore
 
 from .conftest import BadFiles, add, blob
 
-BIG = b"x" * 700_000
+BIG = b"x" * 1_700_000
 
 
 async def test_a_full_disk_changes_nothing_and_writing_returns_with_the_space(
@@ -102,7 +102,7 @@ async def test_every_call_may_fail_and_nothing_acknowledged_is_lost(tmp_path: Pa
         account = await store.open_account("alice", create=True)
         box = (await account.mailboxes())[0].id
         for count in range(6):
-            octets = b"%d" % count * (900 if count != 3 else 300_000)
+            octets = b"%d" % count * (900 if count != 3 else 1_300_000)
             try:
                 acknowledged[await add(account, box, octets)] = octets
             except MailError:

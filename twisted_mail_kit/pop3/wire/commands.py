@@ -163,12 +163,12 @@ class TooLong:
 
 Event = Command | Response | Unknown | Malformed | TooLong
 
-_BEFORE, _AFTER = frozenset({State.AUTHORIZATION}), frozenset({State.TRANSACTION})
+_BEFORE, _AFTER = (State.AUTHORIZATION,), (State.TRANSACTION,)
 
-MAY_BE_SAID: dict[type[Command], frozenset[State]] = {
-    Quit: _BEFORE | _AFTER,
-    Capa: _BEFORE | _AFTER,
-    Lang: _BEFORE | _AFTER,
+MAY_BE_SAID: dict[type[Command], tuple[State, ...]] = {
+    Quit: _BEFORE + _AFTER,
+    Capa: _BEFORE + _AFTER,
+    Lang: _BEFORE + _AFTER,
     User: _BEFORE,
     Pass: _BEFORE,
     Auth: _BEFORE,

@@ -86,13 +86,27 @@ class SQLiteAccount:
 
     async def bodies(self, mailbox_id: str, uids: Sequence[int]) -> Sequence[tuple[int, bytes]]:
         """See IReadMany."""
+        store, account = self._store, self._number
+        if len(uids) == 1:
+            with store.asking() as reader:
+                place = reader.place(account, mailbox_id, uids[0])
+            octets = None if place is None else store.read_whole_now(place)
+            if octets is not None:
+                return [(uids[0], octets)]
         if len(uids) <= SHORT:
-            with self._store.asking() as reader:
-                places = reader.places(self._number, mailbox_id, uids)
+            with store.asking() as reader:
+                there, numbers = reader.blobs(account, mailbox_id, uids)
+            together = store.read_neighbours(account, numbers)
+            if together is not None:
+                return list(zip(there, together, strict=True))
+            with store.asking() as reader:
+                places = reader.places(account, numbers)
         else:
-            places = await self._store.ask_elsewhere(lambda reader: reader.places(self._number, mailbox_id, uids))
-        bodies = await self._store.read_many([place for _, place in places])
-        return [(uid, octets) for (uid, _), octets in zip(places, bodies, strict=True) if octets is not None]
+            there, numbers = await store.ask_elsewhere(lambda reader: reader.blobs(account, mailbox_id, uids))
+            places = await store.ask_elsewhere(lambda reader: reader.places(account, numbers))
+        known = [(uid, place) for uid, place in zip(there, places, strict=True) if place is not None]
+        bodies = await store.read_many([place for _, place in known])
+        return [(uid, octets) for (uid, _), octets in zip(known, bodies, strict=True) if octets is not None]
 
     async def _many(self, mailbox: int, uids: Sequence[int] | None, after: int, limit: int) -> list[Message]:
         if uids is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -47,7 +47,7 @@ class MailboxRow:
 class Insert:
     """An INSERT of many rows at once: each statement costs a hand-over between threads, so fewer are better."""
 
-    SIZES = (64, 32, 16, 8, 4, 2, 1)
+    SIZES = (64, 32, *range(16, 0, -1))
 
     def __init__(self, head: str, values: str, tail: str = "") -> None:
         self._sql = {size: f"{head} VALUES {', '.join([values] * size)} {tail}" for size in self.SIZES}
@@ -85,6 +85,9 @@ class Batch:
         self.seconds = seconds
         self.now = 0
         self.secret: bytes = self.execute("SELECT value FROM store WHERE key = 'secret'").fetchone()[0]
+        older = self.execute("SELECT value FROM store WHERE key = 'older_tokens'").fetchone()
+        self._older_tokens: int = older[0] if older else -1
+        """The last period of days in which there are tokens with keys as they were until format 2."""
         self.new_entries: list[tuple[Any, ...]] = []
         self.new_facts: list[tuple[Any, ...]] = []
         self.new_blobs: list[tuple[Any, ...]] = []
@@ -233,17 +236,26 @@ class Batch:
 
     # --- tokens ------------------------------------------------------------------------------------------------------
 
-    def known_tokens(self, keys: list[bytes], days: int) -> dict[bytes, str]:
-        """The answers that were given to those of these tokens that were seen within that many days."""
-        recent = ",".join(map(str, rows.token_periods(self.now, days)))
+    def known_tokens(self, tokens: Mapping[bytes, tuple[int, str]], days: int) -> dict[bytes, str]:
+        """The answers that were given to those of these tokens (key -> account, token) that were seen within that many
+        days."""
+        periods = rows.token_periods(self.now, days)
+        found = self._answers(periods, list(tokens))
+        if self._older_tokens >= periods[0]:
+            older = {rows.older_token_key(*token): key for key, token in tokens.items()}
+            found |= {older[key]: answer for key, answer in self._answers(periods, list(older)).items()}
+        return found
+
+    def _answers(self, periods: list[int], keys: list[bytes]) -> dict[bytes, str]:
+        recent = ",".join(map(str, periods))
         found: dict[bytes, str] = {}
         for start in range(0, len(keys), 64):
             some = keys[start : start + 64]
             # Few different statements: sqlite3 keeps them prepared.
-            some += [some[-1]] * (next(size for size in (1, 4, 16, 64) if size >= len(some)) - len(some))
+            some += [some[-1]] * (next(size for size in (1, 2, 4, 8, 16, 32, 64) if size >= len(some)) - len(some))
             marks = ",".join("?" * len(some))
             found.update(
-                self.execute(f"SELECT key, answer FROM tokens WHERE day IN ({recent}) AND key IN ({marks})", some)
+                self.execute(f"SELECT key, answer FROM tokens WHERE period IN ({recent}) AND key IN ({marks})", some)
             )
         return found
 

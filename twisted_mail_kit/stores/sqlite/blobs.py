@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
 
 CHUNK = 1 << 20
 """A large blob goes to its file in pieces of this many octets."""
+COPIED = 16 * 1024
+"""Octets a piece up to which pieces are put together."""
 LEAST = 16 * 1024
 """Smaller blobs stay in memory even where there is little room."""
 PATIENCE = 3600.0
@@ -27,19 +29,28 @@ PATIENCE = 3600.0
 class Pending:
     """A committed blob. The writer gives a small one its location; its octets are in memory until then."""
 
-    __slots__ = ("account", "blob_id", "location", "number", "octets", "size", "time", "trouble")
+    __slots__ = ("account", "blob_id", "location", "number", "pieces", "size", "time", "trouble")
 
-    def __init__(self, number: int, blob_id: str, account: int | None, octets: bytes | None, time: float) -> None:
+    def __init__(
+        self, number: int, blob_id: str, account: int | None, pieces: Sequence[bytes] | None, size: int, time: float
+    ) -> None:
         self.number = number
         self.blob_id = blob_id
         self.account = account
         """Whose it is; None: anyone's who knows its id."""
-        self.octets = octets
-        self.size = 0 if octets is None else len(octets)
+        self.pieces = pieces
+        """Its octets, until they are written."""
+        self.size = size
         """Octets that it holds in memory, as it was counted."""
         self.location: Location | None = None
         self.time = time
         self.trouble: Callable[[], MailError] = _not_written
+
+    @property
+    def octets(self) -> bytes | None:
+        """All of them, while they are in memory."""
+        pieces = self.pieces  # the writer may put them away at any time
+        return None if pieces is None else b"".join(pieces)
 
 
 def _not_written() -> MailError:
@@ -89,11 +100,18 @@ class Workroom:
         """A file of its own for a large blob."""
         return LargeFile(self._files, self._root, number)
 
-    def keep(self, number: int, account: int | None, octets: bytes | None, location: Location | None) -> str:
-        """A blob is whole; answers its id."""
+    def keep(
+        self,
+        number: int,
+        account: int | None,
+        pieces: Sequence[bytes] | None,
+        size: int,
+        location: Location | None = None,
+    ) -> str:
+        """A blob is whole; answers its id. Its octets are in memory, `size` of them; or they have a `location`."""
         self.forget_old()
         blob_id = rows.blob_id(number, self._secret if account is None else None)
-        pending = Pending(number, blob_id, account, octets, self._seconds())
+        pending = Pending(number, blob_id, account, pieces, size, self._seconds())
         pending.location = location
         self.pending[blob_id] = pending
         return blob_id
@@ -118,7 +136,7 @@ class Workroom:
             if pending.time > limit:
                 break
             self.written(pending)
-            if pending.octets is None and pending.location is not None and pending.location.segment == 0:
+            if pending.pieces is None and pending.location is not None and pending.location.segment == 0:
                 self.large_file(pending.number).remove()
 
 
@@ -160,10 +178,12 @@ class BlobWriter:
         if not self._is_large:
             number = await self._room.new_number()
             self._is_over = True
-            octets = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            # Many small pieces cost more than their octets; few large ones need not be copied.
+            pieces = self._pieces if self._held > COPIED * len(self._pieces) else [b"".join(self._pieces)]
+            size = self._held
             # What was held in the making is held on: `Workroom.written` counts it off.
             self._pieces, self._held = [], 0
-            return self._room.keep(number, self._account, octets, None)
+            return self._room.keep(number, self._account, pieces, size)
         await self._spill()
         file = self._file
         assert file is not None
@@ -177,7 +197,7 @@ class BlobWriter:
         if self._is_over:
             raise Unavailable("this blob was aborted")
         self._is_over, self._file = True, None
-        return self._room.keep(self._number, self._account, None, location)
+        return self._room.keep(self._number, self._account, None, 0, location)
 
     async def abort(self) -> None:
         """See IBlobWriter."""

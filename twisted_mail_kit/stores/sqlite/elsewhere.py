@@ -14,7 +14,8 @@ from twisted_mail_kit.stores.sqlite import schema
 from twisted_mail_kit.stores.sqlite.account import SQLiteAccount
 from twisted_mail_kit.stores.sqlite.files import Files
 from twisted_mail_kit.stores.sqlite.reading import Reader
-from twisted_mail_kit.stores.sqlite.segments import Location, SegmentReader
+from twisted_mail_kit.stores.sqlite.segmentreader import SegmentReader
+from twisted_mail_kit.stores.sqlite.segments import Location
 from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
 from twisted_mail_kit.stores.sqlite.store import SQLiteStore, _Asking
 

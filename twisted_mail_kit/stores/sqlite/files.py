@@ -6,12 +6,15 @@ import errno
 import fcntl
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 PART = ".part"
 """What a file is called in addition until it is whole."""
 PIECE = 1 << 20
 """Octets that are copied at once."""
+TOGETHER = 1000
+"""Pieces that are written with one call; the system takes 1,024."""
 SECTORS = 4096
 """Octets that are given up together where the disk cannot read them."""
 
@@ -43,6 +46,10 @@ class Files:
         """Write some of the octets; answers how many."""
         return os.pwrite(fd, octets, offset)
 
+    def write_together(self, fd: int, pieces: Sequence[bytes], offset: int) -> int:
+        """Write some of the octets of these pieces, 1,000 at most, one behind the other; answers how many octets."""
+        return os.pwritev(fd, pieces, offset)
+
     def sync(self, fd: int) -> None:
         """Return when all that was written to the file would survive a power cut."""
         os.fdatasync(fd)
@@ -69,6 +76,10 @@ class Files:
                 return None
             raise
         return bytes(buffer) if got == size else None
+
+    def cut(self, fd: int, size: int) -> None:
+        """What is behind the first `size` octets is gone, or comes back after a power cut."""
+        os.ftruncate(fd, size)
 
     def size(self, fd: int) -> int:
         """Octets in the file."""
@@ -118,6 +129,17 @@ def write_all(files: Files, fd: int, octets: bytes, offset: int) -> None:
         done += more
 
 
+def write_pieces(files: Files, fd: int, pieces: Sequence[bytes], offset: int) -> None:
+    """As `write_all`, of octets in pieces that lie one behind the other in the file. They are not copied together."""
+    for start in range(0, len(pieces), TOGETHER):
+        some = pieces[start : start + TOGETHER]
+        size = sum(map(len, some))
+        done = files.write_together(fd, some, offset)
+        if done < size:
+            write_all(files, fd, b"".join(some)[done:], offset + done)
+        offset += size
+
+
 def read_all(files: Files, fd: int, size: int, offset: int) -> bytes:
     """`size` octets, fewer only at the end of the file."""
     octets = files.read(fd, size, offset)
@@ -127,6 +149,18 @@ def read_all(files: Files, fd: int, size: int, offset: int) -> bytes:
             break
         octets += more
     return octets
+
+
+def used_size(files: Files, fd: int, start: int = 0) -> int:
+    """Octets in the file without the zeros at its end, or `start` where only zeros follow. Raises OSError."""
+    end = files.size(fd)
+    while end > start:
+        at = max(start, end - PIECE)
+        octets = read_all(files, fd, end - at, at).rstrip(b"\0")
+        if octets:
+            return at + len(octets)
+        end = at
+    return min(end, start)
 
 
 def read_around(files: Files, fd: int, size: int, offset: int) -> bytes:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
+from twisted_mail_kit.metrics.catalogue import FREED_BYTES
 from twisted_mail_kit.stores.sqlite import rows
 from twisted_mail_kit.stores.sqlite.batch import Batch
 from twisted_mail_kit.stores.sqlite.blobs import PATIENCE
-from twisted_mail_kit.stores.sqlite.files import Files, OpenFile
+from twisted_mail_kit.stores.sqlite.files import Files, OpenFile, used_size
 from twisted_mail_kit.stores.sqlite.hold import is_held, may_remove
 from twisted_mail_kit.stores.sqlite.operations import refer
 from twisted_mail_kit.stores.sqlite.segments import LARGE, Mistrusted, large_path, segment_path
@@ -96,6 +97,7 @@ class Housekeeping:
         else:
             self.files_freed += 1
             self.octets_freed += size
+            FREED_BYTES.value += size
 
     def _empty_graves(self, batch: Batch) -> bool:
         row = batch.execute("SELECT mailbox, account FROM graves LIMIT 1").fetchone()
@@ -144,8 +146,8 @@ class Housekeeping:
 
     def _forget_tokens(self, batch: Batch) -> bool:
         last = rows.token_periods(batch.now, self._settings.token_days)[0]
-        found = batch.execute("SELECT day, key FROM tokens WHERE day < ? LIMIT ?", (last, AT_ONCE)).fetchall()
-        batch.executemany("DELETE FROM tokens WHERE day = ? AND key = ?", found)
+        found = batch.execute("SELECT period, key FROM tokens WHERE period < ? LIMIT ?", (last, AT_ONCE)).fetchall()
+        batch.executemany("DELETE FROM tokens WHERE period = ? AND key = ?", found)
         return len(found) == AT_ONCE
 
     def _forget_blobs(self, batch: Batch) -> tuple[list[Path], bool]:
@@ -237,7 +239,7 @@ def recover(root: Path, files: Files, batch: Batch, log: Logger) -> None:
             file = OpenFile(files, files.open(path))
             if not files.lock(file.fd):
                 continue  # another process is at it
-            size = files.size(file.fd)
+            size = used_size(files, file.fd, end)
         except FileNotFoundError:
             size = 0
         except OSError as error:

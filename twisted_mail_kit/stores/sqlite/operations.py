@@ -18,12 +18,22 @@ from twisted_mail_kit.errors import (
     MailboxNotFound,
 )
 from twisted_mail_kit.mail.facts import Added, Copied, FlagsSet, Mailbox, Removed, Result
-from twisted_mail_kit.mail.operations import UNSET, Add, Copy, CreateMailbox, DeleteMailbox, Move, Operation, Remove
-from twisted_mail_kit.mail.operations import SetFlags as SetFlags
-from twisted_mail_kit.mail.operations import UpdateMailbox as UpdateMailbox
+from twisted_mail_kit.mail.operations import (
+    UNSET,
+    Add,
+    Copy,
+    CreateMailbox,
+    DeleteMailbox,
+    Move,
+    Operation,
+    Remove,
+    SetFlags,
+    UpdateMailbox,
+)
 from twisted_mail_kit.stores.sqlite import rows
 from twisted_mail_kit.stores.sqlite.batch import AccountRow, Batch, MailboxRow
 from twisted_mail_kit.stores.sqlite.blobs import Pending
+from twisted_mail_kit.stores.sqlite.flagging import set_flags
 from twisted_mail_kit.stores.sqlite.reading import by_uids
 from twisted_mail_kit.stores.sqlite.segments import Location
 from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
@@ -70,6 +80,15 @@ class Work:
             seen.append((op, box, pending.location, rows.pack_flags(op.flags)))
         for one in seen:
             self.results.append(self._put(*one))
+        self._end()
+        return True
+
+    def run_flags(self, ops: Sequence[Operation]) -> bool:
+        """Do it, where flags are all that is set, of few messages: what can go wrong does before anything is written,
+        so no savepoint is needed. Answers as `run_adds` does. Raises MailboxNotFound."""
+        if len(ops) != 1 or type(ops[0]) is not SetFlags or len(ops[0].uids) > AT_ONCE:
+            return False
+        self.results.append(self.set_flags(ops[0]))
         self._end()
         return True
 
@@ -207,27 +226,12 @@ class Work:
 
     def set_flags(self, op: SetFlags) -> FlagsSet:
         box = self._mailbox(op.mailbox_id)
-        changed, refused = [], []
-        becomes: dict[rows.PackedFlags, rows.PackedFlags] = {}
-        limit = op.unchanged_since
-        for uids in _pieces(box, op.uids):
-            new = []
-            for id, flags, modseq in self._rows("id, flags, modseq", box, uids):
-                if limit is not None and modseq > limit:
-                    refused.append(id & 0xFFFFFFFF)
-                    continue
-                after = becomes.get(flags)
-                if after is None:
-                    wanted = (rows.FLAGS[flags] | op.add) - op.remove if op.replace is None else op.replace
-                    after = becomes[flags] = rows.pack_flags(wanted)
-                if after != flags:
-                    box.unseen += rows.is_unseen(after) - rows.is_unseen(flags)
-                    changed.append(id & 0xFFFFFFFF)
-                    new.append((after, self.modseq, id))
-            if new:
-                self.batch.executemany("UPDATE entries SET flags = ?, modseq = ? WHERE id = ?", new)
-                self._touch(box)
-        return FlagsSet(tuple(changed), tuple(refused))
+        if self.batch.new_entries:
+            self.batch.flush()
+        done = set_flags(self.batch, box, op, self.modseq, _pieces(box, op.uids))
+        if done.changed:
+            self._touch(box)
+        return done
 
     def remove(self, op: Remove) -> Removed:
         box = self._mailbox(op.mailbox_id)

@@ -34,6 +34,11 @@ def overview(root: Path) -> Findings:
     return Findings(counts)
 
 
+def octets_of_files(root: Path) -> dict[str, int]:
+    """Octets of the segments and of the index: what grows. Waits for the disk, but not for long."""
+    return {"segments": _octets(root, "segments/*.log"), "index": _octets(root, f"{schema.INDEX}*")}
+
+
 def _counts(connection: sqlite3.Connection) -> dict[str, int]:
     counts = {}
     for what, sql in (

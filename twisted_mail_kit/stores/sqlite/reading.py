@@ -10,7 +10,7 @@ from typing import Any
 from twisted_mail_kit.errors import AccountNotFound, MailboxNotFound, StateTooOld
 from twisted_mail_kit.mail.facts import Changes, Listing, ListingSince, Mailbox, Message, Removal
 from twisted_mail_kit.stores.sqlite import rows
-from twisted_mail_kit.stores.sqlite.segments import Location
+from twisted_mail_kit.stores.sqlite.segments import Location, Place
 
 SHORT = 300
 """So many rows are read in the reactor thread: under a millisecond."""
@@ -24,9 +24,35 @@ _REMOVAL_ALIVE = "(message & 0xFFFFFFFF = 0 OR EXISTS (SELECT 1 FROM mailboxes W
 _ENTRIES = "entries INDEXED BY entries_modseq"
 _MESSAGES = f"{_ENTRIES} LEFT JOIN facts ON facts.id = entries.id"
 _LAST = (1 << 63) - 1
+_UID = rows.UID_LIMIT - 1
 _AT_ONCE = 500
 _SIZES = (1, 8, 64, _AT_ONCE)
 """Ids that are named in one statement."""
+_PLACES = {
+    size: f'SELECT blob, segment, "offset", size FROM blobs WHERE account = ? AND blob IN ({",".join("?" * size)})'
+    for size in _SIZES
+}
+
+
+_PLACE = (
+    'SELECT blob, segment, "offset", blobs.size FROM mailboxes JOIN facts ON facts.id = ?1'
+    " JOIN blobs ON blob = blob_number(blob_id) AND blobs.account = ?3"
+    " WHERE mailboxes.id = ?2 AND mailboxes.account = ?3"
+)
+
+
+def _blob_number(blob_id: str) -> int:
+    """Of an id that is in the index. Raises ValueError, TypeError."""
+    return int(blob_id[1:].partition("-")[0], 16)
+
+
+def _known_number(blob_id: str) -> int | None:
+    """The same, within the database: None for an id that cannot be."""
+    try:
+        number = _blob_number(blob_id)
+    except (ValueError, TypeError, AttributeError):
+        return None
+    return number if 0 <= number <= _LAST else None
 
 
 def by_uids(
@@ -63,6 +89,7 @@ class Reader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.execute = connection.execute
+        connection.create_function("blob_number", 1, _known_number, deterministic=True)
 
     def account(self, name: str) -> int | None:
         """An account's number."""
@@ -159,24 +186,33 @@ class Reader:
         """See IReadMany."""
         return self._facts("summary", account, mailbox_id, uids)
 
-    def places(self, account: int, mailbox_id: str, uids: Sequence[int]) -> list[tuple[int, Location]]:
-        """(UID, where its octets are) of those of the messages that are there, ascending. Raises MailboxNotFound."""
-        wanted = [
-            (uid, int(blob_id[1:].partition("-")[0], 16))
-            for uid, blob_id in self._facts("blob_id", account, mailbox_id, uids)
-        ]
-        found: dict[int, Location] = {}
-        for start in range(0, len(wanted), _AT_ONCE):
-            numbers = [number for _, number in wanted[start : start + _AT_ONCE]]
+    def place(self, account: int, mailbox_id: str, uid: int) -> Place | None:
+        """Where a message's octets are; None: `blobs` and `places` are to be asked."""
+        # Hot path: a client that takes one message after the other. One question, most of which is to ask at all.
+        number = rows.mailbox_number(mailbox_id)
+        if number is None or not 0 < uid < rows.UID_LIMIT:
+            return None
+        place: Place | None = self.execute(_PLACE, (number << 32 | uid, number, account)).fetchone()
+        return place
+
+    def blobs(self, account: int, mailbox_id: str, uids: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The UIDs of those of the messages that are there, ascending, and the number of each one's blob. Raises
+        MailboxNotFound."""
+        facts = self._facts("blob_id", account, mailbox_id, uids)
+        return [uid for uid, _ in facts], [_blob_number(blob_id) for _, blob_id in facts]
+
+    def places(self, account: int, numbers: Sequence[int]) -> list[Place | None]:
+        """Where these blobs are; None for one that the account may not read, or that is not there."""
+        found: list[Place | None] = []
+        for start in range(0, len(numbers), _AT_ONCE):
+            some = numbers[start : start + _AT_ONCE]
+            size = next(size for size in _SIZES if size >= len(some))
             # As in `by_uids`; a range would have the blobs of all accounts in it.
-            numbers += [numbers[-1]] * (next(size for size in _SIZES if size >= len(numbers)) - len(numbers))
-            marks = ",".join("?" * len(numbers))
-            for row in self.execute(
-                f'SELECT blob, segment, "offset", size FROM blobs WHERE account = ? AND blob IN ({marks})',
-                (account, *numbers),
-            ):
-                found[row[0]] = tuple.__new__(Location, row)
-        return [(uid, found[number]) for uid, number in wanted if number in found]
+            found += self.execute(_PLACES[size], (account, *some, *[some[-1]] * (size - len(some))))
+        if [place[0] for place in found if place] == numbers:
+            return found  # they came in the order of their UIDs, as most do
+        known = {place[0]: place for place in found if place}
+        return [known.get(number) for number in numbers]
 
     def _facts(self, column: str, account: int, mailbox_id: str, uids: Sequence[int]) -> list[tuple[int, Any]]:
         number = rows.mailbox_number(mailbox_id)
@@ -188,6 +224,16 @@ class Reader:
             ).fetchone()
             if row is not None:
                 return [(uids[0], row[0])]
+        elif number is not None and uids and len(uids) == uids[-1] - uids[0] + 1 and 0 < uids[0] <= uids[-1] <= _UID:
+            # All from one to another, in one question too.
+            base = number << 32
+            found = self.execute(
+                f"SELECT id - ?1, {column} FROM facts WHERE id BETWEEN ?1 + ?2 AND ?1 + ?3"
+                " AND EXISTS (SELECT 1 FROM mailboxes WHERE mailboxes.id = ?4 AND account = ?5) ORDER BY id",
+                (base, uids[0], uids[-1], number, account),
+            ).fetchall()
+            if len(found) == len(uids):
+                return found
         mailbox, _ = self.total(account, mailbox_id)
         base = mailbox << 32
         found = by_uids(self.connection, f"id, {column}", mailbox, uids, "facts")

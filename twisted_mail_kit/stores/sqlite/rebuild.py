@@ -141,7 +141,7 @@ ORDER = {
     "store": "key",
     "removals": "account, modseq, message",
     "blobs": "blob, account",
-    "tokens": "day, key",
+    "tokens": "period, key",
     "graves": "mailbox",
 }
 

@@ -51,7 +51,8 @@ def salvage(root: Path, folder: Path) -> Findings:
                                 file.write(piece)
                         counts["messages saved"] += 1
                         counts["octets"] += size
-                    passed_over += len(octets) - end
+                    # A segment that was written to when its program died may end with zeros, where more was to come.
+                    passed_over += len(octets[end:].rstrip(b"\0"))
             if passed_over:
                 problems.append(f"{path}: {passed_over} octets are no whole message, and were passed over")
     except OSError as error:

@@ -20,7 +20,7 @@ from twisted_mail_kit.stores.sqlite.upgrade import upgrade
 log = Logger()
 
 APPLICATION_ID = 0x544D4B31
-VERSION = 2
+VERSION = 3
 INDEX = "index.sqlite"
 LOST = "lost+found"
 OURS = {INDEX, f"{INDEX}-wal", f"{INDEX}-shm", f"{INDEX}-journal", "segments", "large", LOST}
@@ -70,10 +70,11 @@ SCHEMA = (
     """CREATE TABLE segments (
         id INTEGER PRIMARY KEY AUTOINCREMENT, "end" INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL,
         closed INTEGER NOT NULL)""",
-    # A token's key is a hash of account and token. `day` is the first one of a period of some days (rows.py says how
-    # many): it comes first, so that a period is forgotten at once, and is long, so that there are few to look in.
+    # A token's key is how it begins, and a hash of account and token. Those of deliveries begin with the time, so new
+    # ones lie together, on few pages. `period` is the first of some days (rows.py says how many): it comes first, so
+    # that a period is forgotten at once, and is long, so that there are few to look in.
     """CREATE TABLE tokens (
-        day INTEGER NOT NULL, key BLOB NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (day, key)) WITHOUT ROWID""",
+        period INTEGER NOT NULL, key BLOB NOT NULL, answer TEXT NOT NULL, PRIMARY KEY (period, key)) WITHOUT ROWID""",
 )
 
 

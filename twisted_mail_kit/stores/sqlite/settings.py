@@ -14,7 +14,7 @@ class SQLiteSettings:
 
     segment_size: int = 64 * MEGA
     """Octets of message bodies after which a new segment file is begun."""
-    small_message: int = 256 * KILO
+    small_message: int = MEGA
     """Messages up to this many octets are gathered in memory and share a segment; larger ones have a file each."""
     gathered: int = 64 * MEGA
     """Octets that all messages in the making may hold in memory; when there are more, they go to files early."""

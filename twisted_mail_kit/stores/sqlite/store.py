@@ -37,16 +37,8 @@ from twisted_mail_kit.stores.sqlite.housekeeping import Housekeeping, recover
 from twisted_mail_kit.stores.sqlite.operations import Work, remove_account
 from twisted_mail_kit.stores.sqlite.reading import SHORT, Reader
 from twisted_mail_kit.stores.sqlite.records import record_path
-from twisted_mail_kit.stores.sqlite.segments import (
-    RUN,
-    Damaged,
-    Location,
-    Mistrusted,
-    SegmentLog,
-    SegmentReader,
-    runs,
-    span,
-)
+from twisted_mail_kit.stores.sqlite.segmentreader import RUN, SegmentReader, runs, span
+from twisted_mail_kit.stores.sqlite.segments import Damaged, Location, Mistrusted, Place, SegmentLog
 from twisted_mail_kit.stores.sqlite.settings import SQLiteSettings
 from twisted_mail_kit.stores.sqlite.writer import Request, Writer
 
@@ -54,6 +46,8 @@ T = TypeVar("T")
 AT_ONCE = 256 * 1024
 """Octets of a blob that are read in the reactor thread, where they are in memory."""
 LOCATIONS = 4096
+NEIGHBOURS = 8
+"""So many blobs are worth to be looked for one behind the other."""
 
 
 class _Asking:
@@ -309,21 +303,40 @@ class SQLiteStore:
             raise Unavailable(text) from error
         return await self.read_octets(moved, offset, size)
 
-    async def read_many(self, locations: Sequence[Location]) -> list[bytes | None]:
+    def read_whole_now(self, place: Place) -> bytes | None:
+        """A blob that is whole, and in memory; None: `read_many` is to be asked."""
+        try:
+            return self._segments.read_whole_now(place) if place[3] <= AT_ONCE else None
+        except OSError:
+            return None
+
+    def read_neighbours(self, account: int, numbers: Sequence[int]) -> Sequence[bytes] | None:
+        """Whole blobs of ascending numbers that lie one behind the other, and in memory; None: not all of them do."""
+        # Hot path: a mailbox's messages have mostly come one after the other, with few of other accounts between them.
+        if len(numbers) < NEIGHBOURS or numbers[-1] - numbers[0] >= 2 * len(numbers):
+            return None
+        with self.asking() as reader:
+            first, last = reader.places(account, (numbers[0], numbers[-1]))
+        try:
+            return self._segments.read_neighbours_now(first, last, numbers) if first and last else None
+        except OSError:
+            return None
+
+    async def read_many(self, places: Sequence[Place]) -> list[bytes | None]:
         """Whole blobs; None for one that cannot be read this way now: `read_octets` says why."""
         found: list[bytes | None] = []
-        for run in runs(locations):
+        for run in runs(places):
             try:
                 bodies = self._segments.read_run_now(run) if span(run)[1] <= 2 * RUN else None
                 if bodies is None:
                     bodies = await self._read_run(run)
-            except (OSError, Damaged):
+            except OSError:
                 found += [None] * len(run)
             else:
                 found += bodies
         return found
 
-    def _read_run(self, run: Sequence[Location]) -> Awaitable[list[bytes]]:
+    def _read_run(self, run: Sequence[Place]) -> Awaitable[list[bytes | None]]:
         file = self._segments.opened(run[0])
         return self.in_thread(lambda: self._segments.read_run(file, run))
 

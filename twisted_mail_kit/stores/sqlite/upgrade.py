@@ -11,7 +11,7 @@ Whoever changes the tables raises `schema.VERSION` by one and adds a Step here, 
 
 The upgrade writes everything that changes to the log of the database first, so it takes up to the size of the index
 once more on the disk. A program of the old format that still has the store open is answered with errors by SQLite from
-then on, writes nothing, and refuses to open it again.
+then on, takes no message any more, and refuses to open it again.
 """
 
 from __future__ import annotations
@@ -60,6 +60,14 @@ STEPS: Sequence[Step] = (
             "CREATE TRIGGER entries_gone AFTER DELETE ON entries BEGIN DELETE FROM facts WHERE id = OLD.id; END",
             # Tokens lie together by periods of ten days.
             "UPDATE OR REPLACE tokens SET day = day - day % 10",
+        ),
+    ),
+    # Until format 2 a token's key was the hash alone. Those that are there are looked for as long as they count.
+    Step(
+        3,
+        (
+            "INSERT INTO store SELECT 'older_tokens', day FROM tokens ORDER BY day DESC LIMIT 1",
+            "ALTER TABLE tokens RENAME COLUMN day TO period",
         ),
     ),
 )
