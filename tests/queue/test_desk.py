@@ -72,6 +72,7 @@ class Office:
             await delivery.add_recipient(Recipient(parse_address(one)))
         await delivery.write(octets)
         await delivery.commit()
+        self.clock.advance(0)  # what the attempt brought is written down at the end of the turn
         return f"{self.count:016}"
 
 
@@ -149,6 +150,7 @@ async def test_hold_keeps_and_release_lets_go() -> None:
     assert office.target.taken == ["joe@example.org"]
     assert await office.desk.release(id) == 1
     assert office.target.taken == ["joe@example.org"] * 2
+    office.clock.advance(0)
     events = [event["event"] for event in await office.desk.trace(id)]
     assert events == ["queued", "delayed", "held", "released", "delivered"]
 
@@ -171,8 +173,10 @@ async def test_retry_and_flush_try_now() -> None:
     await office.send("kim@example.com")
     assert await office.desk.retry(id) == 1
     assert office.target.taken[3:] == ["joe@example.org"]
+    office.clock.advance(0)
     assert await office.desk.flush("EXAMPLE.net") == 1
     assert office.target.taken[4:] == ["sue@example.net"]
+    office.clock.advance(0)
     await office.desk.hold(id)
     assert await office.desk.flush() == 2
     assert sorted(office.target.taken[5:]) == ["kim@example.com", "sue@example.net"]
@@ -183,6 +187,7 @@ async def test_retry_of_what_is_delivered_at_once() -> None:
     id = await office.send("joe@example.org")
     office.target.outcome = Delivered()
     assert await office.desk.retry(id) == 1
+    office.clock.advance(0)
     assert await office.desk.list() == []
     assert [event["event"] for event in await office.desk.trace(id)] == ["queued", "delayed", "changed", "delivered"]
 
@@ -196,6 +201,7 @@ async def test_flush_asks_a_dead_destination_too() -> None:
     assert "example.org" in stats["running"]["dead"]
     office.target.outcome = Delivered()
     await office.desk.flush("example.org")
+    office.clock.advance(0)
     assert await office.desk.list() == []
 
 

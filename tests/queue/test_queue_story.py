@@ -129,6 +129,7 @@ class Story:
         await transaction.write(octets)
         outcomes = await transaction.commit()
         assert all(isinstance(one, Delivered) for one in outcomes)
+        self.run(0)  # what the attempt brought is written down at the end of the turn
         return envelope["trace_id"]
 
     def run(self, seconds: float) -> None:
@@ -748,3 +749,95 @@ async def test_a_delay_notice_never_returns_the_whole_message(story: Story) -> N
     story.run(8 * HOUR)
     [report] = story.bounces.messages
     assert BytesParser().parsebytes(report.octets).get_payload()[2].get_content_type() == "text/rfc822-headers"
+
+
+# --- many at once ----------------------------------------------------------------------------------------------------
+
+
+async def test_what_waits_its_turn_is_sent_from_memory_in_the_order_in_which_it_came() -> None:
+    story = Story(destination_start=1, destination_most=1)
+    answers: list[Deferred[Outcome]] = []
+    story.target.says = lambda address, number: answers.append(Deferred()) or answers[-1]
+
+    async def unread(*_: Any) -> bytes:
+        raise AssertionError("it lies in memory")
+
+    story.spool.read_blob = unread
+    for number in range(5):
+        await story.send(f"user{number}@example.org", octets=b"%d" % number)
+    for done in range(5):
+        assert len(answers) == done + 1
+        answers[done].callback(Delivered())
+        story.run(0)
+    assert list(story.target.octets.items()) == [(f"user{number}@example.org", b"%d" % number) for number in range(5)]
+    assert await story.queued() == []
+
+
+async def test_what_comes_while_older_mail_waits_in_the_spool_does_not_overtake_it() -> None:
+    story = Story(destination_start=1, destination_most=1, attempts=4)
+    answers: list[Deferred[Outcome]] = []
+    story.target.says = lambda address, number: answers.append(Deferred()) or answers[-1]
+    for number in range(30):
+        await story.send(f"user{number}@example.org")
+        story.run(0.001)  # so that each has come later than the one before
+        if number % 3 == 2:
+            answers[-1].callback(Delivered())
+            story.run(0)
+    while any(not one.called for one in answers):
+        answers[-1].callback(Delivered())
+        story.run(1)
+    assert [names for _, names in story.target.attempts] == [(f"user{number}@example.org",) for number in range(30)]
+
+
+async def test_attempts_that_end_together_are_written_down_together(story: Story) -> None:
+    answers: list[Deferred[Outcome]] = []
+    story.target.says = lambda address, number: answers.append(Deferred()) or answers[-1]
+    settle, settled = story.spool.settle, []
+
+    async def counting(some: Any, events: Any = ()) -> None:
+        settled.append(len(some))
+        await settle(some, events)
+
+    story.spool.settle = counting
+    for number in range(5):
+        await story.send(f"user{number}@example.org")
+    for one in answers:
+        one.callback(Delivered())
+    assert settled == []
+    story.run(0)
+    assert settled == [5] and await story.queued() == []
+
+
+async def test_one_that_cannot_be_written_down_does_not_hold_up_those_who_ended_with_it(story: Story) -> None:
+    answers: list[Deferred[Outcome]] = []
+    story.target.says = lambda address, number: answers.append(Deferred()) or answers[-1]
+    settle, is_ill = story.spool.settle, [True]
+
+    async def choosy(some: Any, events: Any = ()) -> None:
+        if is_ill[0] and any("user2" in str(one.recipient.recipient.address) for one in some):
+            raise ValueError("that cannot be written down")
+        await settle(some, events)
+
+    story.spool.settle = choosy
+    for number in range(5):
+        await story.send(f"user{number}@example.org")
+    for one in answers:
+        one.callback(Delivered())
+    story.run(1)
+    assert await story.queued() == ["user2@example.org"]
+    is_ill[0] = False
+    story.run(60)
+    assert await story.queued() == [] and set(story.target.tried.values()) == {1}
+
+
+async def test_stop_writes_down_what_has_just_ended_and_being_killed_does_not(story: Story) -> None:
+    answers: list[Deferred[Outcome]] = []
+    story.target.says = lambda address, number: answers.append(Deferred()) or answers[-1]
+    for seconds, left in ((30.0, []), (0.0, ["user1@example.org"])):
+        await story.send(f"user{len(answers)}@example.org")
+        answers[-1].callback(Delivered())
+        await story.queue.stop(seconds)
+        story.run(1)
+        assert await story.queued() == left
+        assert story.queue.state()["in_hand"] == 0
+        story.queue.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import fields, replace
 from random import Random
 
 import pytest
@@ -233,12 +234,23 @@ def test_words_of_strangers_stay_on_one_line(text: str) -> None:
 
 def test_an_id_is_given_once_an_hour_but_to_reports() -> None:
     ids = Remembered()
-    envelope = Envelope(ANN, Peer(""), "x")
-    assert ids.unique(envelope) is envelope
+    envelope = Envelope(ANN, Peer(""), "x", received_at=5.0)
+    assert ids.unique(envelope, 0.0) is envelope
     ids.remember("x", 0)
-    assert ids.unique(envelope).trace_id == "x.2"
+    assert ids.unique(envelope, 0.0).trace_id == "x.2"
     ids.remember("x.2", 1)
-    assert ids.unique(envelope).trace_id == "x.3"
-    assert ids.unique(Envelope(None, Peer("", service="queue"), "x")).trace_id == "x"
+    assert ids.unique(envelope, 0.0).trace_id == "x.3"
+    assert ids.unique(Envelope(None, Peer("", service="queue"), "x"), 0.0).trace_id == "x"
     ids.remember("y", 4000)
-    assert ids.unique(envelope).trace_id == "x"
+    assert ids.unique(envelope, 0.0).trace_id == "x"
+
+
+def test_only_id_and_time_of_an_envelope_are_changed() -> None:
+    ids = Remembered()
+    ids.remember("x", 0)
+    peer = Peer("192.0.2.1", login="ann")
+    full = Envelope(ANN, peer, "x", "8BITMIME", True, 70, "HDRS", "an id", "ann@home.example", True)
+    assert all(getattr(full, one.name) != one.default for one in fields(Envelope) if one.name != "received_at")
+    changed = ids.unique(full, 7.0)
+    assert changed == replace(full, trace_id="x.2") and changed.received_at == 7.0
+    assert ids.unique(replace(full, received_at=5.0), 7.0).received_at == 5.0

@@ -6,19 +6,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import Factory, define
-from twisted.internet.defer import CancelledError, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from twisted_mail_kit.interfaces import ISpool
 from twisted_mail_kit.mail.outcome import Delayed, Delivered, Failed, Outcome, Status
 from twisted_mail_kit.mail.queued import QueuedRecipient, Settled, TraceEvent
+from twisted_mail_kit.metrics import limits
+from twisted_mail_kit.metrics.catalogue import QUEUE_OUTCOMES, QUEUE_SECONDS
 from twisted_mail_kit.net.telling import tell
 from twisted_mail_kit.queue.bounces import Bounces
 from twisted_mail_kit.queue.concurrency import Lane
 from twisted_mail_kit.queue.inhand import Job
 from twisted_mail_kit.queue.schedule import Schedule, owes_success_notice, wants
-from twisted_mail_kit.queue.timeline import brought, said
+from twisted_mail_kit.queue.timeline import brought, said, word
 from twisted_mail_kit.queue.words import answer
 
 log = Logger()
@@ -27,6 +29,7 @@ UNREADABLE = Status("4.3.0", "The message cannot be read here")
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 News = list[tuple[QueuedRecipient, Outcome]]
+Tried = tuple[Job, Sequence[Outcome]]
 
 
 @define
@@ -68,30 +71,19 @@ class Aftermath:
         self._written = written
         self._reports = DeferredSemaphore(schedule.settings.notices)
 
-    async def settle(self, job: Job, outcomes: Sequence[Outcome]) -> None:
-        """After an attempt."""
-        verdict = self._judge(job, outcomes)
-        if verdict.settled:
-            await self._write(verdict)
-        if verdict.failed or verdict.delayed:
-            await self.report(job, verdict)
+    async def settle(self, tried: Sequence[Tried]) -> dict[Job, Verdict]:
+        """After attempts that ended at the same time: written down in one go. Gives those of whom there is something
+        to report first."""
+        return await self._settle([(job, self._judge(job, outcomes)) for job, outcomes in tried])
 
     async def put_off(self, jobs: Sequence[tuple[Job, Lane]]) -> dict[Job, Verdict]:
-        """Instead of an attempt, for destinations that are dead: written down in one go. Gives those for whom there
-        is something to report first."""
-        together, news = Verdict(), {}
-        for job, lane in jobs:
-            verdict = self._judge(job, [lane.why()] * len(job.recipients), lane.dead_until, is_tried=False)
-            together.settled += verdict.settled
-            together.events += verdict.events
-            if verdict.failed or verdict.delayed:
-                verdict.settled, verdict.events = [], []
-                news[job] = verdict
-        if together.settled:
-            await self._write(together)
-        elif together.events:
-            await self.spool.record(together.events)
-        return news
+        """The same instead of an attempt, for destinations that are dead."""
+        return await self._settle(
+            [
+                (job, self._judge(job, [lane.why()] * len(job.recipients), lane.dead_until, is_tried=False))
+                for job, lane in jobs
+            ]
+        )
 
     async def hold(self, job: Job, problem: str) -> None:
         """The message cannot be read: a person has to look at it. All others go on."""
@@ -153,6 +145,10 @@ class Aftermath:
         verdict = Verdict(not_before=not_before)
         for queued, came in zip(job.recipients, outcomes, strict=True):
             outcome = schedule.judge(message, came, now)
+            if is_tried:
+                _count(outcome, now - envelope.received_at)
+            if outcome is not came:
+                limits.QUEUE_AGE.value += 1
             # A hundred tries that were none would say the same in a timeline a hundred times.
             event = brought(message, now, queued, outcome)
             if is_tried or outcome != queued.last:
@@ -169,6 +165,7 @@ class Aftermath:
                     verdict.settled.append(Settled(queued, outcome, None))
             elif schedule.owes_delay_notice(message, queued, now):
                 verdict.delayed.append((queued, outcome))
+                limits.QUEUE_DELAY_NOTICE.value += 1
             else:
                 again = schedule.next_try(message, queued, now, not_before)
                 verdict.settled.append(Settled(queued, outcome, again))
@@ -190,6 +187,23 @@ class Aftermath:
         now = self.clock.seconds()
         return [said(job.message, now, event, queued, text) for queued, _ in news]
 
+    async def _settle(self, judged: Sequence[tuple[Job, Verdict]]) -> dict[Job, Verdict]:
+        done = [verdict for _, verdict in judged if verdict.settled]
+        settled = [one for verdict in done for one in verdict.settled]
+        if settled:
+            try:
+                await self.spool.settle(settled, [event for verdict in done for event in verdict.events])
+            except CancelledError:
+                raise
+            except Exception:
+                # Where it is one of them that cannot be written down, the others go on.
+                await gatherResults([Deferred.fromCoroutine(self._write(verdict)) for verdict in done])
+            else:
+                self._written(settled)
+                for verdict in done:
+                    verdict.settled, verdict.events = [], []
+        return {job: verdict for job, verdict in judged if verdict.failed or verdict.delayed}
+
     async def _write(self, verdict: Verdict) -> None:
         """Settle, however often it takes: what was delivered must not be delivered again."""
         settled, events = verdict.settled, verdict.events
@@ -208,6 +222,12 @@ class Aftermath:
                 tries += 1
             await deferLater(self.clock, pause, lambda: None)
         self._written(settled)
+
+
+def _count(outcome: Outcome, seconds: float) -> None:
+    QUEUE_OUTCOMES[word(outcome)].value += 1
+    if isinstance(outcome, Delivered):
+        QUEUE_SECONDS.add(seconds)
 
 
 def _log(job: Job, event: TraceEvent) -> None:

@@ -12,9 +12,11 @@ from twisted_mail_kit.errors import Refused, TryLater
 from twisted_mail_kit.interfaces import IDeliveryTarget, ISpool
 from twisted_mail_kit.mail.outcome import Delayed, Delivered, Failed, Outcome, Status
 from twisted_mail_kit.mail.queued import QueuedMessage, QueuedRecipient
+from twisted_mail_kit.metrics.catalogue import QUEUE_REPORTS
 from twisted_mail_kit.queue.notices import Notice, Told, make_notice
 from twisted_mail_kit.queue.returned import HEADER_SECTION
 from twisted_mail_kit.queue.settings import QueueSettings
+from twisted_mail_kit.queue.timeline import word
 
 _CHUNK = 256 * 1024
 
@@ -56,6 +58,7 @@ class Bounces:
         except Exception:
             self.log.failure("a report about {trace_id} could not be brought", trace_id=message.id)
             outcome = Delayed(Status("4.3.0", "The report could not be brought"))
+        QUEUE_REPORTS[word(outcome)].value += 1
         if isinstance(outcome, Failed):
             self.log.warn(
                 "the sender {sender} of {trace_id} cannot be told what became of it: {text}",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 from twisted_mail_kit.mail.address import Address
@@ -13,6 +15,7 @@ VERSION: Final = 1
 """Stands in every text. A later version reads the earlier ones; an earlier one refuses what is later."""
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), check_circular=False)  # ASCII: nothing in it can be spoiled
+_quoted = json.encoder.encode_basestring_ascii
 _PEER: Final[dict[str, Any]] = {
     "port": 0,
     "local_host": "",
@@ -34,6 +37,9 @@ _ENVELOPE: Final[dict[str, Any]] = {
     "require_tls": False,
     "received_at": 0.0,
 }
+_OTHERS: Final = {name: usual for name, usual in _ENVELOPE.items() if name not in ("size", "received_at")}
+_others: Final = attrgetter(*_OTHERS)
+_USUAL: Final = tuple(_OTHERS.values())
 _OUTCOMES: Final[dict[str, type[Delivered | Delayed | Failed]]] = {"+": Delivered, "~": Delayed, "-": Failed}
 _SIGNS: Final = {outcome: sign for sign, outcome in _OUTCOMES.items()}
 
@@ -42,14 +48,18 @@ class Unreadable(ValueError):
     """It cannot be decoded; the text says why."""
 
 
+# Hot path: an encoder is made anew for each text, which takes longer than the text; so what is simple is put together
+# here, and the same connection's peer is encoded once.
+
+
 def encode_envelope(envelope: Envelope) -> str:
     """As text. Its trace id is not in it: that is the message's key."""
-    peer = envelope.peer
-    fields = _unusual(envelope, _ENVELOPE)
-    fields["v"] = VERSION
-    fields["sender"] = _pair(envelope.sender)
-    fields["peer"] = {"host": peer.host, **_unusual(peer, _PEER)}
-    return _ENCODER.encode(fields)
+    rest = "" if _others(envelope) == _USUAL else _unusual(envelope, _OTHERS)
+    if envelope.size is not None:
+        rest += f',"size":{envelope.size:d}'
+    if envelope.received_at:
+        rest += f',"received_at":{envelope.received_at!r}'
+    return f'{{"v":{VERSION},"sender":{_pair(envelope.sender)},"peer":{_encode_peer(envelope.peer)}{rest}}}'
 
 
 def decode_envelope(text: object, trace_id: str) -> Envelope:
@@ -71,7 +81,10 @@ def decode_envelope(text: object, trace_id: str) -> Envelope:
 
 def encode_recipient(recipient: Recipient) -> str:
     """As text."""
-    fields: dict[str, Any] = {"v": VERSION, "to": _pair(recipient.address)}
+    if recipient.notify is None and not recipient.orcpt:
+        return f'{{"v":{VERSION},"to":{_pair(recipient.address)}}}'
+    address = recipient.address
+    fields: dict[str, Any] = {"v": VERSION, "to": [address.local, address.domain]}
     if recipient.notify is not None:
         fields["notify"] = sorted(recipient.notify)
     if recipient.orcpt:
@@ -96,7 +109,8 @@ def encode_outcome(outcome: Outcome | None) -> str | None:
     """As text; None: there was no attempt."""
     if outcome is None:
         return None
-    return _ENCODER.encode([VERSION, _SIGNS[type(outcome)], *outcome.status])
+    code, text, reply, remote = outcome.status
+    return f'[{VERSION},"{_SIGNS[type(outcome)]}",{_quoted(code)},{_quoted(text)},{reply:d},{_quoted(remote)}]'
 
 
 def decode_outcome(text: object) -> Outcome | None:
@@ -115,12 +129,18 @@ def decode_outcome(text: object) -> Outcome | None:
     return _OUTCOMES[sign](Status(code, words, reply, remote))
 
 
-def _unusual(value: object, usual: dict[str, Any]) -> dict[str, Any]:
-    found = {}
+@lru_cache(maxsize=1000)
+def _encode_peer(peer: Peer) -> str:
+    return f'{{"host":{_quoted(peer.host)}{_unusual(peer, _PEER)}}}'
+
+
+def _unusual(value: object, usual: dict[str, Any]) -> str:
+    """The fields that are not as usual, each with a comma before it."""
+    found = ""
     for name, default in usual.items():
         field = getattr(value, name)
         if field != default:
-            found[name] = field
+            found += f',"{name}":{_ENCODER.encode(field)}'
     return found
 
 
@@ -137,8 +157,8 @@ def _checked(fields: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _pair(address: Address | None) -> list[str] | None:
-    return None if address is None else [address.local, address.domain]
+def _pair(address: Address | None) -> str:
+    return "null" if address is None else f"[{_quoted(address.local)},{_quoted(address.domain)}]"
 
 
 def _address(pair: object) -> Address | None:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from twisted_mail_kit.mail.outcome import Delayed, Status
+from twisted_mail_kit.metrics import limits
 from twisted_mail_kit.queue.inhand import Job
 from twisted_mail_kit.queue.schedule import is_unreachable
 from twisted_mail_kit.queue.settings import QueueSettings
@@ -108,6 +109,8 @@ class Lanes:
         """Let a job wait its turn."""
         lane = self.lane(job.destination)
         lane.waiting.append(job)
+        if lane.running >= lane.room:
+            limits.QUEUE_DESTINATION.value += 1
         self._queued[lane] = None
         self._changed(lane)
 
@@ -133,6 +136,11 @@ class Lanes:
         """An attempt is over."""
         lane.running -= 1
         self._changed(lane)
+
+    @property
+    def is_any_ready(self) -> bool:
+        """Something could start, as far as its destination is concerned."""
+        return bool(self._ready)
 
     @property
     def probes(self) -> int:

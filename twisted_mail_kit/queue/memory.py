@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import BlobNotFound, Unavailable
-from twisted_mail_kit.interfaces import IBlobWriter, ISpool
-from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, TraceEvent
+from twisted_mail_kit.interfaces import IBlobWriter, ISpool, ISpoolCounts
+from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, SpoolCounts, TraceEvent
 from twisted_mail_kit.stores.memory import MemoryBlobWriter
 
 WEEK = 7 * 24 * 3600.0
@@ -104,7 +104,7 @@ class _Kept:
                 del self.references[blob_id], self.blobs[blob_id]
 
 
-@implementer(ISpool)
+@implementer(ISpool, ISpoolCounts)
 class MemorySpool:
     """A spool in memory. Everything it does is done when the call returns, so it goes with a clock that is turned by
     hand."""
@@ -250,6 +250,22 @@ class MemorySpool:
             (kept.messages[one], [row.recipient for _, row in sorted(kept.rows[one].items(), key=lambda it: it[0])])
             for one in ids
         ]
+
+    async def counts(self, now: float) -> SpoolCounts:
+        """See ISpoolCounts."""
+        kept = self._state()
+        messages = kept.messages.values()
+        waiting = [row.recipient for rows in kept.rows.values() for row in rows.values()]
+        held = sum(one.is_held for one in waiting)
+        due = sum(not one.is_held and one.next_try <= now for one in waiting)
+        return SpoolCounts(
+            len(messages),
+            sum(message.size for message in messages),
+            min((message.envelope.received_at for message in messages), default=None),
+            due,
+            len(waiting) - held - due,
+            held,
+        )
 
     async def change(
         self,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -16,7 +15,14 @@ from twisted_mail_kit.interfaces import IDelivery, IDeliveryTarget, IDestination
 from twisted_mail_kit.mail.envelope import Envelope, Recipient
 from twisted_mail_kit.mail.outcome import Delivered, Failed, Outcome, Status
 from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, TraceEvent
-from twisted_mail_kit.queue.aftermath import Aftermath, Verdict
+from twisted_mail_kit.metrics import limits
+from twisted_mail_kit.metrics.catalogue import (
+    QUEUE_ATTEMPTS,
+    QUEUE_DESTINATIONS,
+    QUEUE_MEMORY,
+    QUEUE_RUNNING,
+)
+from twisted_mail_kit.queue.aftermath import Aftermath
 from twisted_mail_kit.queue.attempt import Poisoned, attempt
 from twisted_mail_kit.queue.bounces import Bounces
 from twisted_mail_kit.queue.concurrency import Lane, Lanes
@@ -25,6 +31,7 @@ from twisted_mail_kit.queue.intake import Intake
 from twisted_mail_kit.queue.remembered import Remembered
 from twisted_mail_kit.queue.schedule import Schedule, is_unreachable
 from twisted_mail_kit.queue.settings import QueueSettings
+from twisted_mail_kit.queue.settling import Settling
 from twisted_mail_kit.queue.tasks import Sleep, Tasks
 from twisted_mail_kit.queue.timeline import said
 
@@ -74,15 +81,21 @@ class Queue:
         self.tasks = Tasks(clock)
         self._bounces = Bounces(bounces, spool, clock, self.settings, hostname)
         self._aftermath = Aftermath(spool, self.schedule, self._bounces, clock, self._written)
+        self._settling = Settling(self._aftermath, self.tasks, clock, self._put_away)
         self._ids = Remembered()
         self._in_hand = InHand()
         self._running = 0
         self._is_started = self._is_stopping = self._is_starting_jobs = self._was_full = False
         self._busy: set[str] = set()
         """Destinations for which nothing was leased because enough of it waits here."""
+        self._behind: set[str] = set()
+        """Destinations for which something new lies in the spool: what comes after it waits there too."""
         self._sleep = Sleep(clock)
         self._story: Deferred[None] | None = None
         self._renewal: Any = None
+        QUEUE_RUNNING.read(self._attempts_running)
+        QUEUE_MEMORY.read(self._octets_in_memory)
+        QUEUE_DESTINATIONS.read(self._destinations)
 
     @property
     def bounces(self) -> IDeliveryTarget | None:
@@ -112,6 +125,10 @@ class Queue:
         if self._story is not None:
             self._story.cancel()
             self._story = None
+        if seconds > 0:
+            self._settling.now()
+        else:
+            self._settling.forget()
         await self.tasks.end(seconds)
         for lane in self.lanes:
             for job in self.lanes.put_off(lane):
@@ -157,9 +174,7 @@ class Queue:
         """Put a message into the spool, and try it at once where there is room. For `Intake`."""
         now = self.clock.seconds()
         given = envelope.trace_id
-        if not envelope.received_at:
-            envelope = replace(envelope, received_at=now)
-        envelope = self._ids.unique(envelope)
+        envelope = self._ids.unique(envelope, now)
         message = QueuedMessage(envelope, blob_id, size)
         queued = [
             QueuedRecipient(message.id, number, recipient, self._destination(recipient), now)
@@ -168,6 +183,7 @@ class Queue:
         events = self._queued(message, queued, given)
         jobs = jobs_of(message, queued, self.settings.recipients, octets)
         if not self._have_room(jobs, size):
+            self._behind.update([job.destination for job in jobs])
             await self.spool.add(message, queued, events=events)
             self._ids.remember(message.id, now)
             self.wake()
@@ -184,15 +200,21 @@ class Queue:
             self._begin_fresh(job)
 
     def _have_room(self, jobs: Sequence[Job], size: int) -> bool:
-        """Whether all of a new message can be tried at once."""
+        """Whether a new message stays in our hands, and in memory, until it is its turn: else it has to be leased from
+        the spool and read again, which costs as much as all the rest."""
         if not self._is_started or jobs[0].octets is None:
             return False
-        if self._running + len(jobs) > self.settings.attempts:
+        # The other half of what we take in hand is for what waits in the spool.
+        if self._in_hand.jobs + len(jobs) > self.settings.attempts * 2:
             return False
         if self._in_hand.memory + size * len(jobs) > self.settings.memory_total:
             return False
-        lanes = [self.lanes.lane(job.destination) for job in jobs]
-        return all(lane.has_room and not lane.deaths for lane in lanes)
+        most = self.settings.attempts // 2
+        for job in jobs:
+            lane = self.lanes.lane(job.destination)
+            if lane.deaths or (lane.is_busy and len(lane.waiting) >= most) or job.destination in self._behind:
+                return False
+        return True
 
     def _begin_fresh(self, job: Job) -> None:
         lane = self.lanes.lane(job.destination)
@@ -200,6 +222,8 @@ class Queue:
             self.lanes.enter(lane)
             self._spawn(lane, job)
         else:
+            if self._running >= self.settings.attempts:
+                limits.QUEUE_ATTEMPTS.value += 1
             self.lanes.put(job)
 
     def _queued(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient], given: str) -> list[TraceEvent]:
@@ -253,8 +277,15 @@ class Queue:
             return 0
         busy = self.lanes.busy()
         self._busy = set(busy)
-        until = now + self.settings.lease
-        leases = await self.spool.lease(self.owner, now, until, min(_BATCH, room), busy)
+        until, most = now + self.settings.lease, min(_BATCH, room)
+        behind, self._behind = self._behind, self._behind & self._busy
+        is_more = True
+        try:
+            leases = await self.spool.lease(self.owner, now, until, most, busy)
+            is_more = len(leases) == most
+        finally:
+            if is_more:
+                self._behind |= behind
         if self._is_stopping:
             return 0
         self._take_leases(leases)
@@ -263,7 +294,7 @@ class Queue:
     def _take_leases(self, leases: Sequence[Lease]) -> None:
         now = self.clock.seconds()
         most = self.settings.recipients
-        put_off: list[Job] = []
+        put_off: list[tuple[Job, Lane]] = []
         # The dead may not hold up the living.
         probes_left = max(self.settings.attempts // 4, 1) - self.lanes.probes
         for lease in leases:
@@ -274,7 +305,7 @@ class Queue:
                 jobs = jobs_of(lease.message, owed, most)
                 self._in_hand.take(jobs)
                 for job in jobs:
-                    self.tasks.spawn(self._finish(job, self._aftermath.pay(job)))
+                    self._settling.finish(job, self._aftermath.pay(job))
             jobs = jobs_of(lease.message, [one for one in mine if one not in owed], most)
             self._in_hand.take(jobs)
             for job in jobs:
@@ -283,12 +314,12 @@ class Queue:
                 if not lane.deaths:
                     self.lanes.put(job)
                 elif lane.is_dead(now) or lane.running or lane.waiting or probes_left <= 0:
-                    put_off.append(job)
+                    put_off.append((job, lane))
                 else:
                     probes_left -= 1
                     self.lanes.put(job)
         if put_off:
-            self.tasks.spawn(self._put_off(put_off))
+            self._settling.put_off(put_off)
         self._begin_jobs()
 
     def _begin_jobs(self) -> None:
@@ -303,11 +334,14 @@ class Queue:
                 if pair is None:
                     break
                 self._spawn(*pair)
+            if self._running >= most and self.lanes.is_any_ready:
+                limits.QUEUE_ATTEMPTS.value += 1
         finally:
             self._is_starting_jobs = False
 
     def _spawn(self, lane: Lane, job: Job) -> None:
         self._running += 1
+        QUEUE_ATTEMPTS.value += 1
         self.tasks.spawn(self._try(lane, job))
 
     def _renew(self) -> None:
@@ -322,7 +356,7 @@ class Queue:
 
     async def _try(self, lane: Lane, job: Job) -> None:
         outcomes: list[Outcome] | None = None
-        problem = ""
+        problem, is_over = "", True
         try:
             try:
                 outcomes = await attempt(job, self.target, self.spool, self.clock)
@@ -333,14 +367,18 @@ class Queue:
                 put_off = self._learn(lane, outcomes)
                 self.lanes.end(lane)
             if put_off:
-                self.tasks.spawn(self._put_off(put_off))
+                self._settling.put_off([(one, lane) for one in put_off])
             self._begin_jobs()
             if outcomes is None:
                 await self._aftermath.hold(job, problem)
             else:
-                await self._aftermath.settle(job, outcomes)
+                is_over = False
+                self._settling.soon(job, outcomes)
+                if self._is_stopping:
+                    self._settling.now()
         finally:
-            self._put_away(job)
+            if is_over:
+                self._put_away(job)
 
     def _learn(self, lane: Lane, outcomes: list[Outcome] | None) -> list[Job]:
         """What an attempt says of its destination. Gives what is to be put off because it is dead."""
@@ -360,23 +398,18 @@ class Queue:
         )
         return self.lanes.put_off(lane)
 
-    async def _put_off(self, jobs: Sequence[Job]) -> None:
-        """What waits for a dead destination: delayed together, without trying."""
-        news: dict[Job, Verdict] = {}
-        try:
-            news = await self._aftermath.put_off([(job, self.lanes.lane(job.destination)) for job in jobs])
-        finally:
-            for job in jobs:
-                if job not in news:
-                    self._put_away(job)
-        for job, verdict in news.items():
-            self.tasks.spawn(self._finish(job, self._aftermath.report(job, verdict)))
+    # --- numbers -----------------------------------------------------------------------------------------------------
 
-    async def _finish(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        finally:
-            self._put_away(job)
+    def _attempts_running(self) -> int:
+        return self._running
+
+    def _octets_in_memory(self) -> int:
+        return self._in_hand.memory
+
+    def _destinations(self) -> dict[str, int]:
+        now = self.clock.seconds()
+        dead = sum(lane.is_dead(now) for lane in self.lanes)
+        return {"alive": len(self.lanes) - dead, "dead": dead}
 
     # --- what we have in hand ----------------------------------------------------------------------------------------
 

@@ -54,17 +54,14 @@ def enhanced(code: str, severity: str) -> str:
 def answer(status: Status) -> str:
     """What was said, with its codes, as a mail person reads it: ``550 5.1.1 No such user``."""
     text = one_line(status.text)
-    codes = []
-    if status.reply:
-        codes.append(str(status.reply))
+    reply, code = str(status.reply) if status.reply else "", status.code
     # Where the code is ours (5.4.7 for a 4xx that came too often), it is no part of what the other side said.
-    if _ENHANCED.fullmatch(status.code) and (not status.reply or status.code[0] == str(status.reply)[0]):
-        codes.append(status.code)
-    for number in range(len(codes)):
-        if text.startswith(" ".join(codes[number:])):
-            codes = codes[:number]
-            break
-    return " ".join([*codes, text]).strip()
+    if not _ENHANCED.fullmatch(code) or (reply and code[0] != reply[0]):
+        code = ""
+    codes = f"{reply} {code}".strip()
+    if text.startswith(codes):
+        return text
+    return f"{reply} {text}" if code and text.startswith(code) else f"{codes} {text}".strip()
 
 
 def original_recipient(orcpt: str) -> tuple[str, str] | None:

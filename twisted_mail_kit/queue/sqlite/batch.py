@@ -10,11 +10,7 @@ from twisted.logger import Logger
 from twisted_mail_kit.mail.queued import TraceEvent
 from twisted_mail_kit.queue.codec import encode_outcome
 from twisted_mail_kit.queue.sqlite import rows
-from twisted_mail_kit.stores.sqlite.batch import Insert
-
-INSERT_BLOBS = Insert("INSERT OR IGNORE INTO blobs", "(?,?,?,?)")
-INSERT_RECIPIENTS = Insert("INSERT INTO recipients", "(?,?,?,?,?,?,?,?,?,?,?,?,?)")
-INSERT_EVENTS = Insert("INSERT INTO events", "(?,?,?,?,?,?)")
+from twisted_mail_kit.queue.sqlite.gathered import Gathered, bury, write_due
 
 
 class Batch:
@@ -31,12 +27,7 @@ class Batch:
         self.seconds = seconds
         self.dead: list[int] = []
         """Large blobs that have no message any more, when this is committed."""
-        self.new_messages: set[object] = set()
-        self.new_blobs: list[rows.Row] = []
-        self.new_recipients: list[rows.Row] = []
-        """What `write_new` has not written yet, and the ids of the messages whose it is. Hot path: a statement costs
-        a hand-over between threads, so those that wait together are put in together."""
-        self._new_events: list[TraceEvent] = []
+        self.gathered = Gathered()
         self._touched: dict[str, int] = {}
         self._owners: set[str] = set()
         self._new_owners: set[str] = set()
@@ -65,10 +56,7 @@ class Batch:
 
     def rollback(self) -> None:
         """Nothing of this ever was."""
-        self.new_messages.clear()
-        self.new_blobs.clear()
-        self.new_recipients.clear()
-        self._new_events.clear()
+        self.gathered.clear()
         self._touched.clear()
         self._new_owners.clear()
         self.dead = []
@@ -79,37 +67,19 @@ class Batch:
         """Recipients for it have changed; `turn`: it was served."""
         self._touched[destination] = max(turn, self._touched.get(destination, 0))
 
-    def write_new(self) -> None:
-        """Write the rows that have gathered: before anything that looks for recipients."""
-        if self.new_blobs:
-            INSERT_BLOBS.run(self.connection, self.new_blobs)
-            self.new_blobs.clear()
-        if self.new_recipients:
-            self.new_messages.clear()
-            INSERT_RECIPIENTS.run(self.connection, self.new_recipients)
-            self.new_recipients.clear()
-        if self._new_events:
-            INSERT_EVENTS.run(self.connection, self._new_events)
-            self._new_events.clear()
+    def write_gathered(self) -> None:
+        """Write the rows that have gathered: before anything that looks for them."""
+        touched, dead = self.gathered.write(self.connection)
+        self.dead += dead
+        for destination in touched:
+            self.touch(destination)
 
     def flush(self) -> None:
         """Write the rows that have gathered, and when the destinations that were touched are due."""
-        self.write_new()
-        for destination, turn in self._touched.items():
-            found = self.execute(
-                "SELECT ready FROM recipients INDEXED BY recipients_ready"
-                " WHERE destination = ? AND ready IS NOT NULL ORDER BY ready LIMIT 1",
-                (destination,),
-            ).fetchall()
-            if found:
-                self.execute(
-                    "INSERT INTO destinations VALUES (?, ?, ?) ON CONFLICT (name)"
-                    " DO UPDATE SET due = excluded.due, turn = max(turn, excluded.turn)",
-                    (destination, found[0][0], turn),
-                )
-            else:
-                self.execute("DELETE FROM destinations WHERE name = ?", (destination,))
-        self._touched.clear()
+        self.write_gathered()
+        if self._touched:
+            write_due(self.connection, self._touched)
+            self._touched.clear()
 
     # --- what several jobs do ----------------------------------------------------------------------------------------
 
@@ -146,18 +116,8 @@ class Batch:
 
     def bury(self, message_id: str) -> None:
         """Let a message go when it has no recipient any more, and its octets when they have no message."""
-        sql = (
-            "DELETE FROM messages WHERE id = ? AND NOT EXISTS (SELECT 1 FROM recipients WHERE message = messages.id)"
-            " RETURNING blob"
-        )
-        for (blob,) in self.execute(sql, (message_id,)).fetchall():
-            sql = (
-                "DELETE FROM blobs WHERE id = ? AND NOT EXISTS (SELECT 1 FROM messages WHERE blob = blobs.id)"
-                " RETURNING octets IS NULL"
-            )
-            if self.execute(sql, (blob,)).fetchall() == [(1,)]:
-                self.dead.append(blob)
+        self.dead += bury(self.connection, [message_id])
 
     def record(self, events: list[TraceEvent]) -> None:
         """Add to timelines."""
-        self._new_events += events
+        self.gathered.events += events

@@ -9,6 +9,7 @@ from twisted_mail_kit.errors import BlobNotFound
 from twisted_mail_kit.mail.queued import Settled, TraceEvent
 from twisted_mail_kit.queue.codec import encode_outcome
 from twisted_mail_kit.queue.sqlite.batch import Batch
+from twisted_mail_kit.queue.sqlite.gathered import New
 from twisted_mail_kit.queue.sqlite.rows import Row
 from twisted_mail_kit.stores.sqlite.blobs import Pending
 
@@ -26,61 +27,56 @@ def add(
         if batch.execute("SELECT 1 FROM messages WHERE id = ?", (message[0],)).fetchall():
             return
         raise BlobNotFound(f"blob of {message[0]}")
-    if not batch.execute("INSERT OR IGNORE INTO messages VALUES (?,?,?,?)", message).rowcount:
-        return
+    gathered = batch.gathered
+    if message[0] in gathered.leaving_messages:
+        batch.write_gathered()
     if owner:
         batch.take_over(owner)
+    row: Row | None = None
     if pending is not None:
         octets = pending.octets
         if octets is not None:
-            row: Row = (blob, len(octets), crc32(octets), octets)
+            row = (blob, len(octets), crc32(octets), octets)
         else:
             row = (blob, pending.location.size if pending.location else size, None, None)
-        batch.new_blobs.append(row)
-    batch.new_messages.add(message[0])
-    batch.new_recipients += recipients
+    gathered.coming.setdefault(message[0], New(message, row, recipients, events))
     for recipient in recipients:
         batch.touch(recipient[1])
-    batch.record(events)
 
 
 def settle(batch: Batch, settled: Sequence[Settled], events: list[TraceEvent]) -> None:
     """Write down what became of recipients."""
-    if not batch.new_messages.isdisjoint([one.recipient.message_id for one in settled]):
-        batch.write_new()
-    fewer: dict[str, None] = {}
+    gathered = batch.gathered
     for one in settled:
         recipient = one.recipient
+        key = (recipient.message_id, recipient.destination, recipient.number)
         if one.next_try is None:
-            sql = "DELETE FROM recipients WHERE {} RETURNING destination"
-            values: Row = ()
-            fewer[recipient.message_id] = None
-        else:
-            # Where our time was over and another process is at it, its word counts, and not ours.
-            sql = (
-                "UPDATE recipients SET next_try = ?, attempts = attempts + 1, last = ?,"
-                " delay_told = max(delay_told, ?), owner = NULL, run = NULL, until = NULL,"
-                " ready = CASE WHEN is_held THEN NULL ELSE ? END"
-                f" WHERE {{}} AND (run IS NULL OR run = {batch.run:d}) RETURNING destination"
-            )
-            next_try = float(one.next_try)
-            values = (next_try, encode_outcome(one.outcome), one.delay_told, next_try)
-        key = (recipient.message_id, recipient.number)
-        found = batch.execute(
-            sql.format("message = ? AND number = ? AND destination = ?"), (*values, *key, recipient.destination)
-        ).fetchall()
+            gathered.leaving[key] = None
+            gathered.leaving_messages.add(recipient.message_id)
+            batch.touch(recipient.destination)
+            continue
+        if recipient.message_id in gathered.coming:
+            batch.write_gathered()
+        # Where our time was over and another process is at it, its word counts, and not ours.
+        sql = (
+            "UPDATE recipients SET next_try = ?, attempts = attempts + 1, last = ?,"
+            " delay_told = max(delay_told, ?), owner = NULL, run = NULL, until = NULL,"
+            " ready = CASE WHEN is_held THEN NULL ELSE ? END"
+            f" WHERE {{}} AND (run IS NULL OR run = {batch.run:d}) RETURNING destination"
+        )
+        next_try = float(one.next_try)
+        values = (next_try, encode_outcome(one.outcome), one.delay_told, next_try)
+        found = batch.execute(sql.format("message = ? AND destination = ? AND number = ?"), (*values, *key)).fetchall()
         if not found:  # it is gone, or the queue calls its destination otherwise by now
-            found = batch.execute(sql.format("message = ? AND number = ?"), (*values, *key)).fetchall()
+            found = batch.execute(sql.format("message = ? AND number = ?"), (*values, key[0], key[2])).fetchall()
         for (destination,) in found:
             batch.touch(destination)
-    for message_id in fewer:
-        batch.bury(message_id)
     batch.record(events)
 
 
 def renew(batch: Batch, owner: str, until: float) -> None:
     """All leases of the owner hold until then."""
-    batch.write_new()
+    batch.write_gathered()
     batch.take_over(owner)
     found = batch.execute(
         "UPDATE recipients SET until = ?, ready = CASE WHEN is_held THEN NULL ELSE max(next_try, ?) END"
@@ -95,7 +91,7 @@ def change(
     batch: Batch, message_id: str, next_try: float | None, is_held: bool | None, numbers: Sequence[int] | None
 ) -> int:
     """Change when recipients are tried, and whether they are held."""
-    batch.write_new()
+    batch.write_gathered()
     chosen = _chosen(batch, message_id, numbers)
     for destination, number in chosen:
         key = (message_id, destination, number)
@@ -113,7 +109,7 @@ def change(
 
 def remove(batch: Batch, message_id: str, numbers: Sequence[int] | None) -> int:
     """Take recipients out of the queue."""
-    batch.write_new()
+    batch.write_gathered()
     chosen = _chosen(batch, message_id, numbers)
     for destination, number in chosen:
         batch.execute(
@@ -127,7 +123,7 @@ def remove(batch: Batch, message_id: str, numbers: Sequence[int] | None) -> int:
 
 def set_aside_blob(batch: Batch, blob: int, reason: str) -> None:
     """Hold the messages whose octets cannot be read."""
-    batch.write_new()
+    batch.write_gathered()
     for (message_id,) in batch.execute("SELECT id FROM messages WHERE blob = ?", (blob,)).fetchall():
         batch.set_aside(message_id, reason)
 

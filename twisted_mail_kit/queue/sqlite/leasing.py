@@ -20,7 +20,7 @@ UNREADABLE = 20
 
 def lease(batch: Batch, owner: str, now: float, until: float, limit: int, busy: Collection[str]) -> list[Lease]:
     """See ISpool."""
-    batch.write_new()
+    batch.write_gathered()
     batch.take_over(owner)
     if until <= now:
         return []

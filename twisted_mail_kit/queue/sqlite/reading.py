@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from zlib import crc32
 
-from twisted_mail_kit.mail.queued import QueuedMessage, QueuedRecipient, TraceEvent
+from twisted_mail_kit.mail.queued import QueuedMessage, QueuedRecipient, SpoolCounts, TraceEvent
 from twisted_mail_kit.queue.sqlite import rows
 from twisted_mail_kit.stores.sqlite.files import Files, OpenFile, read_all
 from twisted_mail_kit.stores.sqlite.segments import (
@@ -53,6 +53,25 @@ class Reader:
             "SELECT trace_id, time, event, recipient, remote, text FROM events WHERE trace_id = ? ORDER BY time, rowid"
         )
         return [TraceEvent._make(row) for row in self.connection.execute(sql, (trace_id,)).fetchall()]
+
+    def counts(self, now: float) -> SpoolCounts:
+        """See ISpoolCounts."""
+        ask = self.connection.execute
+        ask("BEGIN")
+        try:
+            messages, octets = ask("SELECT count(*), coalesce(sum(size), 0) FROM messages").fetchone()
+            recipients, held, due = ask(
+                "SELECT count(*), coalesce(sum(is_held), 0), coalesce(sum(not is_held AND next_try <= ?), 0)"
+                " FROM recipients",
+                (now,),
+            ).fetchone()
+            # Ids begin with the time.
+            first = ask(f"SELECT {rows.MESSAGE} FROM messages ORDER BY id LIMIT 1").fetchone()
+        finally:
+            ask("COMMIT")
+        # An envelope that cannot be read says nothing of its age.
+        oldest = None if first is None else rows.shown(first, [])[0].envelope.received_at or None
+        return SpoolCounts(messages, octets, oldest, due, recipients - held - due, held)
 
     def blob(self, number: int) -> tuple[int, bytes | None] | None:
         """A blob's size, and its octets where they are in the database. Raises Damaged."""

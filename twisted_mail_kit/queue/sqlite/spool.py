@@ -13,8 +13,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import BlobNotFound, Unavailable
-from twisted_mail_kit.interfaces import IBlobWriter, ISpool
-from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, TraceEvent
+from twisted_mail_kit.interfaces import IBlobWriter, ISpool, ISpoolCounts
+from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, SpoolCounts, TraceEvent
 from twisted_mail_kit.net.threads import DaemonThreads
 from twisted_mail_kit.queue.codec import encode_envelope
 from twisted_mail_kit.queue.sqlite import jobs, leasing, rows, schema
@@ -36,7 +36,7 @@ OURS = 0
 """The blobs' one account: a spool has no other."""
 
 
-@implementer(ISpool)
+@implementer(ISpool, ISpoolCounts)
 class SQLiteSpool:
     """A queue in one directory, which belongs to it alone; several processes may open it, each with owners of its own.
 
@@ -218,6 +218,12 @@ class SQLiteSpool:
             )
             await empty_log
         self._threads.stop()
+
+    # --- ISpoolCounts ------------------------------------------------------------------------------------------------
+
+    async def counts(self, now: float) -> SpoolCounts:
+        """See ISpoolCounts."""
+        return await self._elsewhere(lambda reader: reader.counts(now))
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted_mail_kit.errors import Refused, TryLater
 from twisted_mail_kit.mail.envelope import Recipient
 from twisted_mail_kit.mail.outcome import Delayed, Failed, Outcome, Status
+from twisted_mail_kit.metrics.catalogue import RELAY_FAILURES, RELAY_SESSIONS
 from twisted_mail_kit.smtp.client.connection import ClientConnection, dial
 from twisted_mail_kit.smtp.client.login import Login
 from twisted_mail_kit.smtp.client.message import OutgoingMessage
@@ -69,8 +70,10 @@ class Attempt:
             await self._send(connection)
         if not self._is_done():
             await self._try_hosts()
-        rest = self._what_became()
-        return [outcome or rest for outcome in self._outcomes]
+        if not self._is_done():
+            rest = self._what_became()
+            self._outcomes = [outcome or rest for outcome in self._outcomes]
+        return self._outcomes  # type: ignore[return-value]
 
     # --- over one connection ---------------------------------------------------------------------------------------
 
@@ -83,6 +86,7 @@ class Attempt:
         try:
             await transaction.send(settings.recipients)
         except HostFailed as problem:
+            RELAY_FAILURES["message"].value += 1
             if problem.status.code in ("4.4.2", "4.5.0"):
                 connection.abort()  # nothing that is still on its way may arrive after we have said that it did not
             else:
@@ -136,10 +140,12 @@ class Attempt:
         try:
             await dial(means.reactor, connection, place.address, place.port, source or None)
         except HostFailed as problem:
+            RELAY_FAILURES["connect"].value += 1
             return problem
         try:
             await open_session(connection, security, _login(route, remote) if route is not None else None)
         except HostFailed as problem:
+            RELAY_FAILURES["session"].value += 1
             if connection.is_lost or problem.status.code in ("4.4.2", "4.5.0"):
                 connection.abort()
             else:
@@ -148,6 +154,8 @@ class Attempt:
         except BaseException:
             connection.abort()
             raise
+        tls = security.tls
+        RELAY_SESSIONS[tls.means if tls is not None and connection.is_tls else "none"].value += 1
         return await self._send(connection)
 
     # --- where to --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 
+from twisted_mail_kit.metrics.catalogue import RELAY_IDLE
 from twisted_mail_kit.smtp.client.connection import ClientConnection
 
 
@@ -24,6 +25,7 @@ class Pool:
         """One for all: a message takes a connection, and gives it back, in a moment."""
         self._leaving: set[Deferred[None]] = set()
         self._is_closed = False
+        RELAY_IDLE.read(self.count)
 
     def take(self, key: Hashable) -> ClientConnection | None:
         """The one that came last; None: there is none."""
@@ -37,11 +39,16 @@ class Pool:
 
     def put(self, key: Hashable, connection: ClientConnection) -> None:
         """Its message is done. It waits for the next one, or leaves."""
-        limit = min(self._messages, connection.offers.mails or self._messages)
-        if self._is_closed or not self._idle or connection.messages >= limit or not connection.is_usable:
+        most = connection.offers.mails or self._messages
+        is_spent = connection.messages >= self._messages or connection.messages >= most
+        # Whether it says goodbye meanwhile is seen when somebody takes it.
+        if is_spent or self._is_closed or not self._idle or connection.is_lost:
             self.let_go(connection)
             return
-        self._waiting.setdefault(key, {})[connection] = self._reactor.seconds()
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            waiting = self._waiting[key] = {}
+        waiting[connection] = self._reactor.seconds()
         if self._alarm is None:
             self._alarm = self._reactor.callLater(self._idle, self._expire)
         connection.on_lost = lambda: self._forget(key, connection)

@@ -126,6 +126,11 @@ class _Transaction:
     async def commit(self) -> Sequence[Outcome]:
         relay = self._relay
         message = OutgoingMessage(self._envelope, self._content, self._has_8bit)
+        if len(self._recipients) == 1:
+            try:
+                return await relay.attempt(relay.routes.next_hop(self._recipients[0]), message, self._recipients)
+            finally:
+                self._content.close()
         groups: dict[tuple[str, int], tuple[NextHop, list[int]]] = {}
         for index, recipient in enumerate(self._recipients):
             hop = relay.routes.next_hop(recipient)

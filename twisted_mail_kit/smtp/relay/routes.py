@@ -12,6 +12,8 @@ from twisted_mail_kit.mail.address import Address
 from twisted_mail_kit.mail.envelope import Recipient
 from twisted_mail_kit.smtp.relay.settings import RouteSettings
 
+_REMEMBERED = 1000
+
 
 @frozen
 class TargetRoute:
@@ -39,22 +41,30 @@ class Routes:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._routes: dict[str, Route] = {}
+        self._known: dict[str, NextHop] = {}
+        """Of domains that were asked for a moment ago."""
         for route in routes:
             # The first of two with the same pattern counts.
             self._routes.setdefault(ascii_domain(route.domain), route)
 
     def next_hop(self, recipient: Recipient) -> NextHop:
         """Where to."""
+        known = self._known.get(recipient.address.domain)
+        if known is not None:
+            return known
         domain = ascii_domain(recipient.address.domain)
         route = self._find(domain) if self._routes else None
-        if route is None:
-            return NextHop(domain, domain)
         if isinstance(route, RouteSettings):
             host = route.host.lower()
-            return NextHop(f"{host}:{route.port}{'/lmtp' if route.lmtp else ''}", host, route)
-        if IDestinations.providedBy(route.target):
+            hop = NextHop(f"{host}:{route.port}{'/lmtp' if route.lmtp else ''}", host, route)
+        elif route is not None and IDestinations.providedBy(route.target):
             return NextHop(route.target.destination_of(recipient), domain, route)
-        return NextHop(domain, domain, route)
+        else:
+            hop = NextHop(domain, domain, route)
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[recipient.address.domain] = hop
+        return hop
 
     def _find(self, domain: str) -> Route | None:
         routes = self._routes

@@ -48,16 +48,22 @@ class ReplyWire:
 
     def next_event(self) -> Reply | BadReply | Signal:
         """The next whole reply."""
+        # Hot path: a server says the same few short lines again and again, and is asked for more before each wait.
         while self._bad is None:
-            end = self._octets.find(b"\n", self._looked)
+            octets = self._octets
+            if not octets:
+                return NEED_DATA
+            end = octets.find(b"\n", self._looked)
             if end < 0:
                 self._looked = len(self._octets)
                 if self._size + self._looked > self._most_octets:
                     return self._spoilt("a reply without end")
                 return NEED_DATA
-            line = self._octets[:end].removesuffix(b"\r")
-            self._octets = self._octets[end + 1 :]
+            line = octets[:end].removesuffix(b"\r")
+            self._octets = octets[end + 1 :]
             self._looked = 0
+            if end <= _SHORT and not self._lines and (known := _short_reply(line)) is not None:
+                return known
             self._size += end + 1
             answer = self._take(line)
             if answer is not None:
@@ -71,9 +77,6 @@ class ReplyWire:
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _take(self, line: bytes) -> Reply | BadReply | None:
-        if not self._lines and len(line) <= _SHORT and (known := _short_reply(line)) is not None:
-            self._size = 0
-            return known
         found = _LINE.fullmatch(line)
         if found is None:
             return self._spoilt("a line that is no reply")
