@@ -9,6 +9,8 @@ from functools import cache
 
 RARE = b"kittiwake"
 """A word that stands in no message, unless one puts it there."""
+OFTEN = b"winter"
+"""A word that stands in many, and beside the rare one too."""
 
 _WORDS = str.split(
     "the of and to in that was it for on with as be at by had which from this or were all not but they have one her"
@@ -82,8 +84,8 @@ def message_of(size: int) -> bytes:
 
 
 def with_the_rare_word(message: bytes) -> bytes:
-    """The message with one word more in its first sentence."""
-    return message.replace(b".\r\n", b" " + RARE + b".\r\n", 1)
+    """The message with two words more in its first sentence."""
+    return message.replace(b".\r\n", b" " + OFTEN + b" " + RARE + b".\r\n", 1)
 
 
 def large_message(size: int) -> bytes:

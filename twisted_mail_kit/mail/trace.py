@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from functools import lru_cache
 from itertools import count
 from random import Random
 
@@ -48,9 +49,8 @@ def received_field(envelope: Envelope, hostname: str, recipient: Address | None 
     another. What the peer called itself is written only when it could be a domain name or an address literal.
     """
     peer = envelope.peer
-    name = peer.name if _DOMAIN.fullmatch(peer.name) else "unknown"
     lines = [
-        f"Received: from {name} ({_literal(peer.host)})",
+        _from(peer.name, peer.host),
         f"\r\n\tby {hostname} ({PROGRAM}) with {_with(envelope)}",
     ]
     if peer.tls:
@@ -61,6 +61,12 @@ def received_field(envelope: Envelope, hostname: str, recipient: Address | None 
     lines.append("; ")
     date = format_date(envelope.received_at or time.time())
     return "".join(lines).encode("utf-8", "replace") + date + b"\r\n"
+
+
+@lru_cache(maxsize=1024)
+def _from(name: str, host: str) -> str:
+    """Hot path: the same peers come again and again."""
+    return f"Received: from {name if _DOMAIN.fullmatch(name) else 'unknown'} ({_literal(host)})"
 
 
 def return_path_field(sender: Address | None) -> bytes:
