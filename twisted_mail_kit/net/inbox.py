@@ -107,19 +107,22 @@ class Inbox(Generic[Event]):
 
     # --- for the session -------------------------------------------------------------------------------------------
 
-    async def next(self, seconds: float, wakeable: bool = False, safe_point: bool = False) -> Event | Signal:
+    async def next(
+        self, seconds: float, wakeable: bool = False, safe_point: bool = False, has_polled: bool = False
+    ) -> Event | Signal:
         """The next event; with `wakeable`, WOKEN when `wake` was called and no event is there.
 
-        Raises TimedOut when no whole event came for `seconds`, ConnectionEnded when the peer is gone and all it said
-        has been heard, and Draining, at a `safe_point` only, when the server wants to stop.
+        `has_polled` says that `poll` has just found nothing. Raises TimedOut when no whole event came for `seconds`,
+        ConnectionEnded when the peer is gone and all it said has been heard, and Draining, at a `safe_point` only, when
+        the server wants to stop.
         """
-        event = self.poll()
-        return await self.later(seconds, wakeable, safe_point) if event is NEED_DATA else event
-
-    async def later(self, seconds: float, wakeable: bool = False, safe_point: bool = False) -> Event | Signal:
-        """`next`, for whoever has just heard from `poll` that nothing is here."""
         until: float | None = None
         while True:
+            if not has_polled:
+                event = self.poll()
+                if event is not NEED_DATA:
+                    return event
+            has_polled = False
             if self._ended is not None:
                 raise self._ended
             if safe_point and self._draining:
@@ -130,16 +133,14 @@ class Inbox(Generic[Event]):
             if self._paused:
                 self._paused = False
                 self._transport.resumeProducing()  # type: ignore[attr-defined]
-            if not self._unheard:
-                if self._outflow is not None:
-                    self._outflow.flush()
-                if until is None:  # half an event now and then does not count as one: the patience is for the whole
-                    until = self._clock.seconds() + seconds
-                await Until(self._wait(until, safe_point, wakeable))
-                self.busy_since = self._clock.seconds()
-            event = self.poll()
-            if event is not NEED_DATA:
-                return event
+                if self._unheard:
+                    continue
+            if self._outflow is not None:
+                self._outflow.flush()
+            if until is None:  # half an event now and then does not count as one: the patience is for the whole
+                until = self._clock.seconds() + seconds
+            await Until(self._wait(until, safe_point, wakeable))
+            self.busy_since = self._clock.seconds()
 
     def poll(self) -> Event | Signal:
         """The next event if it is here already, NEED_DATA if not; never waits. Before waiting is when to flush."""

@@ -238,11 +238,10 @@ class SMTPSession(Session):
         event = self.inbox.poll()
         if event is NEED_DATA:
             self._in_a_row = 0
-            if self.outflow.is_full():
+            is_full = self.outflow.is_full()
+            if is_full:
                 await self.outflow.drained()
-                event = await self.inbox.next(seconds, safe_point=safe_point)
-            else:
-                event = await self.inbox.later(seconds, safe_point=safe_point)
+            event = await self.inbox.next(seconds, safe_point=safe_point, has_polled=not is_full)
         else:
             self._in_a_row += 1
             if self._in_a_row >= _BREATH:
