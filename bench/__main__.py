@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.effort import FULL, QUICK, Effort
 from bench.fanout import fanout
+from bench.fulltext import fulltext
 from bench.idle import idle
 from bench.imap import imap
 from bench.large import large
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Effort], None]]] = {
     "receive": ("Mail in by SMTP", receive),
     "lmtp": ("Mail in by LMTP", lmtp),
     "imap": ("IMAP", imap),
+    "fulltext": ("SEARCH beside a full-text index", fulltext),
     "login": ("Logins", login),
     "pop3": ("POP3", pop3),
     "fanout": ("IDLE", fanout),
