@@ -82,7 +82,8 @@ def fulltext(effort: Effort) -> None:
 
 
 def _learn(client: Client) -> None:
-    """Let the index be made."""
+    """Let the index be made; theirs takes minutes."""
+    client.line.socket.settimeout(600)
     until = time.monotonic() + LEARNED
     for _, keys, _ in SEARCHES:
         client.line.ask(b"SEARCH " + keys)
