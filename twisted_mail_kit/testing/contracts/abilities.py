@@ -33,6 +33,7 @@ from twisted_mail_kit.testing.contracts.steps import (
     inbox,
     messages,
     read,
+    same_octets,
     snapshot,
     write_blob,
 )
@@ -273,7 +274,7 @@ class AbilityPromises(StoreBench):
             assert all(isinstance(number, int) for number in findings.counts.values())
             # Those that went are within their grace time.
             for row, piece in zip(rows, octets, strict=True):
-                assert await read(account, row.blob_id, 1000 + turn) == piece
+                same_octets(await read(account, row.blob_id, 1000 + turn), piece)
         assert await snapshot(account) == before
 
     @promise
@@ -288,7 +289,8 @@ class AbilityPromises(StoreBench):
             return [await read(account, rows[added.uid].blob_id, 7000) for added in (kept, gone)]
 
         _, *looks = await at_once([able(store, IMaintenance).compact(), look(), look()])
-        assert looks == [[octets, octets]] * 2
+        for found in [one for looked in looks for one in looked]:
+            same_octets(found, octets)
 
     @promise
     async def test_a_store_in_use_has_no_problems(self, store: IMailStore, account: IAccount) -> None:
@@ -313,9 +315,11 @@ class AbilityPromises(StoreBench):
         await account.apply([Remove(box.id, [1])])
         await able(store, IMaintenance).backup(directory)  # brought up to date
         await add(account, box.id, b"too late")
-        was = [(row.uid, row.flags, await read(account, row.blob_id)) for row in await messages(account, box.id)]
+        was = [(row, await read(account, row.blob_id)) for row in await messages(account, box.id)]
         copy = await self.opened(finished(self.restore(directory)))
         restored = await copy.open_account("alice")
         rows = await messages(restored, (await inbox(restored)).id)
-        assert [(row.uid, row.flags, await read(restored, row.blob_id)) for row in rows] == was[:-1]
+        assert [(row.uid, row.flags) for row in rows] == [(row.uid, row.flags) for row, _ in was[:-1]]
+        for row, (_, octets) in zip(rows, was, strict=False):
+            same_octets(await read(restored, row.blob_id), octets)
         assert (await inbox(account)).total == len(was)
