@@ -13,6 +13,8 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText
 from twisted.python.logfile import LogFile
 from zope.interface import implementer
 
+from twisted_mail_kit.net.turn import AtTurnsEnd
+
 _URGENT = frozenset({LogLevel.warn, LogLevel.error, LogLevel.critical})
 
 
@@ -32,6 +34,7 @@ class Logbook:
         self._reactor = reactor
         self._thread = threading.get_ident()
         self._lines: list[str] = []
+        self._flushing = AtTurnsEnd(reactor, self.flush)
         self._second = -1
         self._time = ""
         self._systems: dict[tuple[object, object], str] = {}
@@ -48,9 +51,9 @@ class Logbook:
             return
         self._lines.append(line)
         if event.get("log_level") in _URGENT or not self._reactor.running:
-            self.flush()
-        elif len(self._lines) == 1:
-            self._reactor.callLater(0, self.flush)
+            self._flushing.now()
+        else:
+            self._flushing.soon()
 
     def flush(self) -> None:
         """Write what was said."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from twisted_mail_kit.mail.address import Address
@@ -22,7 +22,9 @@ from twisted_mail_kit.stores.sqlite.files import Files
 from twisted_mail_kit.testing.contracts.spool_bench import NOW, envelope
 
 RUN = 1
-TABLES = ("messages", "blobs", "recipients", "destinations")
+TABLES = {"messages": "*", "blobs": "*", "recipients": "*", "destinations": "name, due"}
+"""What is compared. Not the turn in which a destination was served: one that has no work for a moment forgets it, where
+that moment is between two transactions, and keeps it, where it is within one."""
 
 
 @pytest.fixture
@@ -56,7 +58,10 @@ def done(batch: Batch, name: str, *numbers: int) -> None:
 
 
 def content(batch: Batch) -> dict[str, list[Any]]:
-    return {table: sorted(batch.execute(f"SELECT * FROM {table}").fetchall(), key=repr) for table in TABLES}
+    return {
+        table: sorted(batch.execute(f"SELECT {columns} FROM {table}").fetchall(), key=repr)
+        for table, columns in TABLES.items()
+    }
 
 
 def names(batch: Batch) -> list[str]:
@@ -154,6 +159,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Batch]]:
 
 @settings(max_examples=100, deadline=None)
 @given(STEPS)
+@example([("add", 2, 1), ("lease", 0, 1), ("done", 2, 1), ("add", 0, 1)])
 def test_one_transaction_or_many_make_no_difference(two: list[Batch], steps: Any) -> None:
     for batch, commits_each in zip(two, (True, False), strict=True):
         for table in TABLES:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from twisted_mail_kit.mail.outcome import Outcome
+from twisted_mail_kit.net.turn import AtTurnsEnd
 from twisted_mail_kit.queue.aftermath import Aftermath, Tried, Verdict
 from twisted_mail_kit.queue.concurrency import Lane
 from twisted_mail_kit.queue.inhand import Job
@@ -22,33 +23,26 @@ class Settling:
     def __init__(self, aftermath: Aftermath, tasks: Tasks, clock: Any, put_away: Callable[[Job], None]) -> None:
         self._aftermath = aftermath
         self._tasks = tasks
-        self._clock = clock
         self._put_away = put_away
         self._tried: list[Tried] = []
         """Attempts that have ended, and of which nothing is written down yet."""
-        self._call: Any = None
+        self._writing = AtTurnsEnd(clock, self._write)
 
     def soon(self, job: Job, outcomes: Sequence[Outcome]) -> None:
         """That is what an attempt brought: write it down at the end of this turn."""
         self._tried.append((job, outcomes))
-        if self._call is None:
-            self._call = self._clock.callLater(0, self.now)
+        self._writing.soon()
 
     def now(self) -> None:
         """Write down what has gathered."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-        self._call = None
-        tried, self._tried = self._tried, []
-        if tried:
-            self._tasks.spawn(self._settle(tried))
+        self._writing.now()
 
     def forget(self) -> None:
         """As if we had been killed: what has gathered is not written down."""
+        self._writing.cancel()
         tried, self._tried = self._tried, []
         for job, _ in tried:
             self._put_away(job)
-        self.now()
 
     def put_off(self, jobs: Sequence[tuple[Job, Lane]]) -> None:
         """What waits for dead destinations is delayed together, without trying."""
@@ -59,6 +53,11 @@ class Settling:
         self._tasks.spawn(self._finish(job, work))
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        tried, self._tried = self._tried, []
+        if tried:
+            self._tasks.spawn(self._settle(tried))
 
     async def _settle(self, tried: Sequence[Tried]) -> None:
         await self._report([job for job, _ in tried], self._aftermath.settle(tried))

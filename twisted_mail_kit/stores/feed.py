@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_mail_kit.interfaces import IAccount, IChangeHints, IMailStore
+from twisted_mail_kit.net.turn import AtTurnsEnd
 
 LONGEST_PAUSE = 60.0
 """Seconds between two questions at most, while an account cannot be asked."""
@@ -95,7 +96,7 @@ class _Watched:
         self.newest = -1
         self._failures = 0
         self._over = False
-        self._telling: IDelayedCall | None = None
+        self._telling = AtTurnsEnd(feed.clock, self._tell)
         self._asking: IDelayedCall | None = None
         self._answer: Deferred[Any] | None = None
         self._ask_in(feed.interval)
@@ -103,18 +104,17 @@ class _Watched:
     def stop(self) -> None:
         """Forget the account."""
         self._over = True
-        for call in (self._telling, self._asking):
-            if call is not None and call.active():
-                call.cancel()
+        self._telling.cancel()
+        if self._asking is not None and self._asking.active():
+            self._asking.cancel()
 
     def changed(self, modseq: int) -> None:
         """It has this modseq now: say so in the next turn, once."""
         self.newest = max(self.newest, modseq)
-        if self._telling is None and any(listener.told < self.newest for listener in self.listeners):
-            self._telling = self.feed.clock.callLater(0, self._tell)
+        if any(listener.told < self.newest for listener in self.listeners):
+            self._telling.soon()
 
     def _tell(self) -> None:
-        self._telling = None
         for listener in list(self.listeners):
             # One that was called before it may have ended the watch of this one, or heard of more.
             if listener in self.listeners and listener.told < self.newest:

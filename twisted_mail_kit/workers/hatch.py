@@ -32,6 +32,7 @@ from twisted_mail_kit.interfaces import (
     Outcome,
     Recipient,
 )
+from twisted_mail_kit.net.turn import AtTurnsEnd
 from twisted_mail_kit.workers.line import Line, News, Verb
 
 ABILITIES = (ISharedBlobs, IAccountList, IChangeHints)
@@ -61,8 +62,8 @@ class StoreHatch:
         self._blobs: dict[int, IBlobWriter] = {}
         self._unwatch: Callable[[], None] | None = None
         self._news: dict[str, int] = {}
-        self._is_telling = False
-        line.when_room = self._tell_news
+        self._telling = AtTurnsEnd(line.clock, self._tell_news)
+        line.when_room = self._telling.now
 
     def verbs(self) -> dict[str, Verb]:
         """What the worker may ask."""
@@ -195,12 +196,10 @@ class StoreHatch:
     def _changed(self, account_name: str, modseq: int) -> None:
         # A batch of commits is told in one frame; while the worker is slow to read, only the newest modseq is kept.
         self._news[account_name] = modseq
-        if not self._is_telling and not self._line.is_full:
-            self._is_telling = True
-            self._line.clock.callLater(0, self._tell_news)
+        if not self._line.is_full:
+            self._telling.soon()
 
     def _tell_news(self) -> None:
-        self._is_telling = False
         if self._news:
             news, self._news = self._news, {}
             self._line.tell("changed", list(news.items()))

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted_mail_kit.errors import Unavailable
 from twisted_mail_kit.net.shared import Shared
+from twisted_mail_kit.net.turn import AtTurnsEnd
 from twisted_mail_kit.workers.line import Line, News, Verb
 
 Counted = Sequence[tuple[Hashable, int]]
@@ -23,25 +24,25 @@ class WorkersShared(Shared):
         self._added: Counter[Hashable] = Counter()
         self._noted: Counter[Hashable] = Counter()
         self._told: list[tuple[str, tuple[Any, ...]]] = []
-        self._is_telling = False
+        self._telling = AtTurnsEnd(line.clock, self._tell)
         line.news["counted"] = self._counted
 
     def add(self, what: Hashable, count: int = 1) -> None:
         """See Shared."""
         super().add(what, count)
         self._added[what] += count
-        self._soon()
+        self._telling.soon()
 
     def note(self, what: Hashable, count: int = 1) -> int:
         """See Shared."""
         self._noted[what] += count
-        self._soon()
+        self._telling.soon()
         return super().note(what, count)
 
     def tell(self, what: str, *facts: Hashable) -> None:
         """See Shared."""
         self._told.append((what, facts))
-        self._soon()
+        self._telling.soon()
 
     async def hold(self, what: Hashable) -> bool:
         """See Shared."""
@@ -56,13 +57,7 @@ class WorkersShared(Shared):
         """See Shared."""
         self._line.tell("let_go", what)
 
-    def _soon(self) -> None:
-        if not self._is_telling:
-            self._is_telling = True
-            self._line.clock.callLater(0, self._tell)
-
     def _tell(self) -> None:
-        self._is_telling = False
         added = [(what, count) for what, count in self._added.items() if count]
         self._line.tell("counted", added, list(self._noted.items()), self._told)
         self._added.clear()

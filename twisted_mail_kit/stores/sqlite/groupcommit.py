@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from twisted_mail_kit.errors import MailError, OverQuota, Unavailable
 from twisted_mail_kit.metrics.catalogue import READ_ONLY, Commits
+from twisted_mail_kit.net.turn import AtTurnsEnd
 from twisted_mail_kit.stores.sqlite.segments import Mistrusted
 
 LONGEST = 2000
@@ -60,6 +61,7 @@ class GroupCommit(Generic[Asked]):
         self._first = 0.0 if tidies_first else interval
         self._gathered: list[Asked] = []
         """Asked for in this turn of the reactor."""
+        self._handing_over = AtTurnsEnd(reactor, self._hand_over)
         self._waiting: SimpleQueue[list[Asked] | None] = SimpleQueue()
         """None comes last."""
         self._is_closing = False
@@ -106,16 +108,15 @@ class GroupCommit(Generic[Asked]):
             request.deferred.errback(Unavailable(self.mistrusts or f"the {self.what} is closed"))
             return request.deferred
         # Hot path: the thread is woken once a turn, not by the first of those who ask in it, for that one alone.
-        if not self._gathered:
-            self._reactor.callLater(0, self._hand_over)
         self._gathered.append(request)
+        self._handing_over.soon()
         return request.deferred
 
     def close(self) -> Deferred[None]:
         """Finish what was submitted, and end the thread."""
         if not self._is_closing:
             self._is_closing = True
-            self._hand_over()
+            self._handing_over.now()
             self._waiting.put(None)
         return self._closed
 
