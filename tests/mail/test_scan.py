@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twisted_mail_kit.mail.part import ScanLimits
-from twisted_mail_kit.mail.scan import _scan_simple, outline_of, scan_whole
+from twisted_mail_kit.mail.scan import _scan_usual, outline_of, scan_whole
 from twisted_mail_kit.mail.summary import pack
 
 _spec = importlib.util.spec_from_file_location("mail_samples", Path(__file__).parent / "samples.py")
@@ -50,11 +50,40 @@ def test_it_is_what_the_scanner_finds_in_anything(octets: bytes, limits: ScanLim
     assert scan_whole(octets, limits) == scan(octets, limits=limits)
 
 
-def test_a_message_of_one_part_takes_the_quick_way() -> None:
-    assert _scan_simple(CORPUS["plain"], ScanLimits()) is not None
-    assert _scan_simple(CORPUS["html-only"], ScanLimits()) is not None
-    assert _scan_simple(CORPUS["alternative-attachment"], ScanLimits()) is None
-    assert _scan_simple(CORPUS["root-rfc822"], ScanLimits()) is None
+MULTIPART_PIECES = st.sampled_from(
+    [
+        b"\r\n--b\r\n", b"\r\n--b\r\n\r\n", b"\r\n--b--\r\n", b"\n--b\n", b"--b\r\n", b"\r\n--b \t\r\n",
+        b"\r\n--bb\r\n", b"\r\n--c\r\n", b"\r\n--c--\r\n", b"\r\n--c", b"\r\n\r\n", b"\r\n", b"\r", b"words", b"=20",
+        b"\r\n--" + b"b" * 1200, b"X: y\r\n" * 20, b"Content-Disposition: attachment\r\n",
+        b"Content-Type: text/plain\r\n\r\nhello", b"Content-Type: text/html; charset=utf-8\r\n\r\n<p>hello",
+        b"Content-Type: multipart/alternative; boundary=c\r\n\r\n", b"Content-Type: message/rfc822\r\n\r\n",
+        b"Content-Type: multipart/digest; boundary=b\r\n\r\n",
+    ]
+)  # fmt: skip
+MULTIPARTS = st.tuples(
+    st.sampled_from([b"mixed", b"digest", b"alternative"]),
+    st.sampled_from([b"\r\n\r\n", b"\r\n\r\n--b\r\n", b"\n\n--b\n\n"]),
+    st.lists(MULTIPART_PIECES, max_size=15).map(b"".join),
+).map(lambda made: b"Content-Type: multipart/%b; boundary=b%b%b" % made)
+
+
+@settings(max_examples=500)
+@given(MULTIPARTS, st.sampled_from([ScanLimits(), LIMITS, ScanLimits(parts=3), ScanLimits(depth=1, details=40)]))
+def test_it_is_what_the_scanner_finds_in_any_multipart(octets: bytes, limits: ScanLimits) -> None:
+    assert scan_whole(octets, limits) == scan(octets, limits=limits)
+
+
+def test_many_lines_that_look_like_a_delimiter_do_not_hold_it_up() -> None:
+    octets = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--bb\r\n" * 20_000 + b"--b\r\n\r\nwords\r\n"
+    assert _scan_usual(octets, ScanLimits()) is None
+    assert scan_whole(octets).root.children[0].lines == 1
+
+
+def test_usual_mail_takes_the_quick_way() -> None:
+    assert _scan_usual(CORPUS["plain"], ScanLimits()) is not None
+    assert _scan_usual(CORPUS["html-only"], ScanLimits()) is not None
+    assert _scan_usual(CORPUS["alternative-attachment"], ScanLimits()) is not None
+    assert _scan_usual(CORPUS["root-rfc822"], ScanLimits()) is None
 
 
 @settings(max_examples=200)

@@ -30,6 +30,14 @@ class LineLengths:
         self._at = 0  # octets so far
         self._line_start = 0
 
+    @classmethod
+    def of(cls, octets: bytes) -> LineLengths:
+        """Of a message that is all here."""
+        lengths = cls()
+        lengths.feed(octets)
+        lengths.close()
+        return lengths
+
     def feed(self, octets: bytes) -> None:
         """Take the next octets. Hot path: from the start of a line over all that end within the allowed length."""
         if not self.has_8bit and not octets.isascii():

@@ -25,6 +25,8 @@ _LANGUAGE: Final = re.compile(rb"[A-Za-z0-9-]++")
 
 _TEXT_DEFAULT: Final[Parameters] = ((b"charset", b"us-ascii"),)
 _MOST_LANGUAGES: Final = 20
+_LONGEST_BOUNDARY: Final = 256
+"""Octets. RFC 2046 5.1.1 allows 70; a longer one than this counts as none."""
 
 
 class MIMEFields(NamedTuple):
@@ -72,6 +74,12 @@ def holds_message(fields: MIMEFields) -> bool:
     return fields.subtype == "rfc822" or (
         fields.subtype == "global" and fields.encoding not in ("base64", "quoted-printable")
     )
+
+
+def boundary_of(fields: MIMEFields) -> bytes:
+    """What stands between the parts of a multipart (RFC 2046 5.1.1); nothing where it says none that can be one."""
+    boundary = dict(fields.parameters).get(b"boundary", b"").rstrip()
+    return boundary if len(boundary) <= _LONGEST_BOUNDARY else b""
 
 
 _OTHERS: Final = frozenset(

@@ -14,17 +14,17 @@ from twisted_mail_kit.mail.mimefields import (
     OPAQUE,
     PLAIN_TEXT,
     MIMEFields,
+    boundary_of,
     holds_message,
     opaque,
     read_mime_fields,
     unreadable,
 )
+from twisted_mail_kit.mail.openpart import OpenPart
 from twisted_mail_kit.mail.part import DEFAULT_LIMITS, Part, ScanLimits, Structure, find_part
 from twisted_mail_kit.mail.preview import Samples
 
-_LONGEST_BOUNDARY: Final = 256
-"""Octets. RFC 2046 5.1.1 allows 70; a longer one than this counts as none."""
-_LONGEST_DELIMITER: Final = 1000
+LONGEST_DELIMITER: Final = 1000
 """Octets of a line that may be a delimiter, with its trailing space. So a line without end costs nothing."""
 _PIECE: Final = 256 * 1024
 """Octets that are looked at at once, where a chunk is larger."""
@@ -34,31 +34,6 @@ _LF: Final = 0x0A
 _CR: Final = 0x0D
 _INNER_TEXT: Final = 2 * 1024
 _INNER_ADDRESSES: Final = 8 * 1024
-
-
-class _Open:
-    """A part whose end has not been seen yet."""
-
-    __slots__ = (
-        "body_start",
-        "boundary",
-        "children",
-        "envelope",
-        "fields",
-        "header_start",
-        "lines_before",
-        "message",
-    )
-
-    def __init__(self, header_start: int) -> None:
-        self.header_start = header_start
-        self.body_start = -1
-        self.fields: MIMEFields = PLAIN_TEXT
-        self.boundary: bytes | None = None
-        self.lines_before = 0
-        self.children: list[Part] = []
-        self.message: Part | None = None
-        self.envelope: bytes | None = None
 
 
 class Scanner:
@@ -81,7 +56,7 @@ class Scanner:
         self._line_lengths = LineLengths()
         self._samples = Samples()
 
-        root = _Open(0)
+        root = OpenPart(0)
         self._open = [root]  # from the root to the innermost
         self._in_header = True
         self._header_kept: bytes | None = None  # the beginning of a header section that is too long
@@ -221,11 +196,11 @@ class Scanner:
     def _delimiter_at(self, at: int, final: bool) -> bool | None:
         """Is the line after the LF at `at` a delimiter? Then act on it. None: the line is not all here yet."""
         held = self._held
-        line_end = held.find(b"\n", at + 1, at + 1 + _LONGEST_DELIMITER)
+        line_end = held.find(b"\n", at + 1, at + 1 + LONGEST_DELIMITER)
         if 0 <= line_end < at + self._shortest:
             return False
         if line_end < 0:
-            if len(held) - at - 1 >= _LONGEST_DELIMITER:
+            if len(held) - at - 1 >= LONGEST_DELIMITER:
                 return False
             if not final:
                 return None
@@ -257,7 +232,7 @@ class Scanner:
     # --- parts -----------------------------------------------------------------------------------------------------
 
     def _begin_part(self, header_start: int) -> None:
-        part = _Open(header_start)
+        part = OpenPart(header_start)
         self._open.append(part)
         self._parts += 1
         self._in_header = True
@@ -327,9 +302,9 @@ class Scanner:
             charset = dict(fields.parameters).get(b"charset", b"").decode("latin-1")
             self._samples.begin(fields.subtype, fields.encoding, charset)
 
-    def _begin_multipart(self, part: _Open) -> None:
-        boundary = dict(part.fields.parameters).get(b"boundary", b"").rstrip()
-        if not 0 < len(boundary) <= _LONGEST_BOUNDARY:
+    def _begin_multipart(self, part: OpenPart) -> None:
+        boundary = boundary_of(part.fields)
+        if not boundary:
             # RFC 2045 5.2: a Content-Type that cannot be read means plain text. So a person sees what is there.
             part.fields = unreadable(part.fields)
             self._sample(part.fields)
@@ -364,7 +339,7 @@ class Scanner:
         while len(self._open) > keep:
             part = self._open.pop()
             had_boundary = had_boundary or part.boundary is not None
-            built = self._build(part, self._base + end)
+            built = part.ended(self._base + end, self._lines)
             if not self._open:
                 self._root = built
             elif self._open[-1].fields.type == "multipart":
@@ -374,33 +349,11 @@ class Scanner:
         if had_boundary:
             self._set_delimiters()
 
-    def _build(self, part: _Open, end: int) -> Part:
-        fields = part.fields
-        message = part.message
-        if fields.type == "multipart" and not part.children:
-            part.children.append(_empty_part(end))
-        elif holds_message(fields) and message is None:
-            message = _empty_part(end)
-        return Part(
-            *fields,
-            header_start=part.header_start,
-            body_start=part.body_start,
-            end=end,
-            lines=self._lines - part.lines_before,
-            children=tuple(part.children),
-            message=message,
-            envelope=None if message is None else part.envelope or imapform.NO_ENVELOPE,
-        )
-
 
 def _common_beginning(lines: Iterable[bytes]) -> bytes:
     first, last = min(lines, default=b""), max(lines, default=b"")
     length = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
     return first[:length]
-
-
-def _empty_part(at: int) -> Part:
-    return Part(*PLAIN_TEXT, at, at, at, 0, (), None, None)
 
 
 __all__ = ["Part", "ScanLimits", "Scanner", "Structure", "find_part"]
