@@ -21,7 +21,7 @@ from twisted_mail_kit.errors import Refused
 from twisted_mail_kit.interfaces import ICheck, IDelivery, IDeliveryTarget, IReception
 from twisted_mail_kit.mail.content import Assembled, Room
 from twisted_mail_kit.mail.envelope import Envelope, Peer, Recipient
-from twisted_mail_kit.mail.headers import Headers
+from twisted_mail_kit.mail.headers import Headers, on_one_line
 from twisted_mail_kit.mail.outcome import Outcome, Status
 from twisted_mail_kit.mail.part import Outline, Structure
 from twisted_mail_kit.mail.trace import delivered_to_field, received_field, return_path_field
@@ -134,9 +134,8 @@ class _Transaction:
                 await self._pipeline.turn.end()
             structure = intake.close() if any(route.local for route in self._routes) else None
             outline = structure or intake.outline()
-            headers = Headers(outline.header.octets[len(intake.top) :])
-            correction = self._judge(outline, headers)
-            fields = await self._ask_checks(headers)
+            correction = self._judge(outline)
+            fields = await self._ask_checks(outline) if self._pipeline.on_message else b""
             settlement = Settlement(self._pipeline, self._envelope, self._looping(outline.header))
             if structure is not None:
                 local = self._assemble(self._on_top, fields, correction)
@@ -170,7 +169,12 @@ class _Transaction:
         self._intake = Intake(pipeline.reactor, self._on_top + self._received, pipeline.spool, settings, pipeline.room)
         return self._intake
 
-    def _judge(self, structure: Outline | Structure, headers: Headers) -> Correction:
+    def _headers(self, structure: Outline | Structure) -> Headers:
+        """Those that came, without ours."""
+        assert self._intake is not None
+        return Headers(structure.header.octets[len(self._intake.top) :])
+
+    def _judge(self, structure: Outline | Structure) -> Correction:
         """Our own rules. Raises Refused."""
         pipeline, envelope = self._pipeline, self._envelope
         if structure.is_cut:
@@ -186,20 +190,17 @@ class _Transaction:
             limits.HOPS.value += 1
             raise Refused(LOOP)
         if is_submission(envelope):
-            return correct(envelope, headers, structure, pipeline.settings, pipeline.hostname)
+            return correct(envelope, self._headers(structure), structure, pipeline.settings, pipeline.hostname)
         body = "8BITMIME" if structure.has_8bit and envelope.body == "7BIT" else envelope.body
         return Correction(body=body)
 
-    async def _ask_checks(self, headers: Headers) -> bytes:
+    async def _ask_checks(self, structure: Outline | Structure) -> bytes:
         """Ask the checks; the fields that they want on top."""
-        steps = self._pipeline.on_message
-        if not steps:
-            return b""
         assert self._intake is not None
-        message = ReceivedMessage(headers, self._intake.content)
+        message = ReceivedMessage(self._headers(structure), self._intake.content)
         recipients = tuple(route.recipient for route in self._routes)
         fields = b""
-        for name, check in steps:
+        for name, check in self._pipeline.on_message:
             given = await check(self._envelope, recipients, message)
             if given:
                 fields += checked_fields(given, name)
@@ -210,9 +211,10 @@ class _Transaction:
 
         `headers` are those that the scan has indexed, with our own field in front.
         """
-        been = {value.strip().lower() for value in headers.all(b"Delivered-To")[1 if self._hop else 0 :]}
-        if not been:
+        told = headers.index().get(b"delivered-to", ())
+        if len(told) <= (1 if self._hop else 0):
             return set()
+        been = {on_one_line(value).lower() for value in told[1 if self._hop else 0 :]}
         return {
             index
             for index, route in enumerate(self._routes)

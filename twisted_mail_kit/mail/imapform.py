@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -38,35 +39,42 @@ def envelope(headers: Headers, most_text: int = _MOST_TEXT, most_addresses: int 
     Encoded words stay encoded. Sender and Reply-To are those of From where they are absent or empty. Several To, Cc
     or Bcc fields count as one.
     """
-
-    index = headers.index()
-
-    def text(name: bytes) -> bytes:
-        values = index.get(name)
-        return string(on_one_line(values[0])[:most_text]) if values else b"NIL"
-
-    def people(name: bytes, most: int | None = None) -> bytes:
-        values = index.get(name)
-        if not values:
-            return b"NIL"
-        if len(values) == 1 and len(values[0]) <= _SHORT and most_addresses >= _LONGEST_FORM:
-            return _known_people(values[0])
-        return _address_list([on_one_line(value) for value in values[:most]], most_addresses)
-
-    sender = people(b"from", 1)
-    author, reply_to = people(b"sender", 1), people(b"reply-to", 1)
+    # Hot path: half of these fields are absent as a rule, and cost nothing then.
+    get = headers.index().get
+    sender = _people(get(b"from", ())[:1], most_addresses)
+    author, reply_to = get(b"sender"), get(b"reply-to")
+    cc, bcc = get(b"cc"), get(b"bcc")
     return b"(%b %b %b %b %b %b %b %b %b %b)" % (
-        text(b"date"),
-        text(b"subject"),
+        _text(get(b"date"), most_text),
+        _text(get(b"subject"), most_text),
         sender,
-        sender if author == b"NIL" else author,
-        sender if reply_to == b"NIL" else reply_to,
-        people(b"to"),
-        people(b"cc"),
-        people(b"bcc"),
-        text(b"in-reply-to"),
-        text(b"message-id"),
+        _people(author[:1], most_addresses, sender) if author else sender,
+        _people(reply_to[:1], most_addresses, sender) if reply_to else sender,
+        _people(get(b"to", ()), most_addresses),
+        _people(cc, most_addresses) if cc else b"NIL",
+        _people(bcc, most_addresses) if bcc else b"NIL",
+        _text(get(b"in-reply-to"), most_text),
+        _text(get(b"message-id"), most_text),
     )
+
+
+def _text(values: Sequence[bytes] | None, most: int) -> bytes:
+    """The first of a field's values."""
+    if not values:
+        return b"NIL"
+    value = values[0].strip()
+    if len(value) <= most and _NOT_QUOTABLE.search(value) is None:
+        return b'"%b"' % value
+    return string(on_one_line(value)[:most])
+
+
+def _people(values: Sequence[bytes], most: int, nobody: bytes = b"NIL") -> bytes:
+    """All addresses of these values; where there are none, `nobody`."""
+    if len(values) == 1 and len(values[0]) <= _SHORT and most >= _LONGEST_FORM:
+        found = _known_people(values[0])
+    else:
+        found = _address_list([on_one_line(value) for value in values], most)
+    return nobody if found == b"NIL" else found
 
 
 @lru_cache(maxsize=1024)

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from twisted_mail_kit.mail.headers import Headers
+from twisted_mail_kit.mail.headers import Headers, on_one_line
 from twisted_mail_kit.mail.part import Parameters
 
 # RFC 2045 5.1's token, without what makes trouble in quoted strings of others; a subtype may have more dots and pluses.
@@ -89,17 +89,23 @@ _OTHERS: Final = frozenset(
 
 def read_mime_fields(headers: Headers, default: MIMEFields = PLAIN_TEXT, most_parameters: int = 100) -> MIMEFields:
     """Read them; what is absent or unreadable is as in `default`."""
-    content_type = headers.get(b"content-type")
-    if content_type is None:
+    # Hot path. Half of all mail says one of a dozen things here, which are known as they came.
+    index = headers.index()
+    types = index.get(b"content-type")
+    if types is None:
         main, sub, parameters = default[:3]
     else:
-        main, sub, parameters = _content_type(content_type, most_parameters)
-    encoding = headers.get(b"content-transfer-encoding")
-    if _OTHERS.isdisjoint(headers.index()):
-        # Hot path: what most of all mail says, and nothing more.
-        return MIMEFields(
-            main, sub, parameters, None, None, _encoding(encoding) if encoding else "7bit", None, None, (), (), None
+        content_type = types[0]
+        main, sub, parameters = (_known_type if len(content_type) < _SHORT else _read_type)(
+            content_type, most_parameters
         )
+    encodings = index.get(b"content-transfer-encoding")
+    encoding = "7bit"
+    if encodings is not None:
+        encoding = (_known_encoding if len(encodings[0]) < _SHORT else _read_encoding)(encodings[0])
+    if _OTHERS.isdisjoint(index):
+        # What most of all mail says, and nothing more.
+        return MIMEFields(main, sub, parameters, None, None, encoding, None, None, (), (), None)
     disposition = headers.get(b"content-disposition")
     language = headers.get(b"content-language")
     its_disposition, its_parameters = (None, ()) if disposition is None else _disposition(disposition, most_parameters)
@@ -109,7 +115,7 @@ def read_mime_fields(headers: Headers, default: MIMEFields = PLAIN_TEXT, most_pa
         parameters,
         headers.get(b"content-id"),
         headers.get(b"content-description"),
-        _encoding(encoding) if encoding else "7bit",
+        encoding,
         headers.get(b"content-md5"),
         its_disposition,
         its_parameters,
@@ -118,12 +124,9 @@ def read_mime_fields(headers: Headers, default: MIMEFields = PLAIN_TEXT, most_pa
     )
 
 
-def _content_type(value: bytes, most: int) -> tuple[str, str, Parameters]:
-    return (_known_type if len(value) < _SHORT else _read_type)(value, most)
-
-
 def _read_type(value: bytes, most: int) -> tuple[str, str, Parameters]:
-    value = without_comments(value)
+    """Of a field as it came."""
+    value = without_comments(on_one_line(value))
     found = _TYPE.match(value)
     if found is None:
         # RFC 2045 5.2 for a field that cannot be read. `text` alone occurs, so does nothing at all.
@@ -140,16 +143,12 @@ def _disposition(value: bytes, most: int) -> tuple[str | None, Parameters]:
     return found[1].decode("ascii").lower(), read_parameters(value, found.end(), most)
 
 
-def _encoding(value: bytes) -> str:
-    return (_known_encoding if len(value) < _SHORT else _read_encoding)(value)
-
-
 def _read_encoding(value: bytes) -> str:
-    found = _TOKEN.match(without_comments(value))
+    """Of a field as it came."""
+    found = _TOKEN.match(without_comments(on_one_line(value)))
     return found[1].decode("ascii").lower() if found else "7bit"
 
 
-# Half of all mail says one of a dozen things here.
 _known_type = lru_cache(maxsize=256)(_read_type)
 _known_encoding = lru_cache(maxsize=64)(_read_encoding)
 _SHORT: Final = 60

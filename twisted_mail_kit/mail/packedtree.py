@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 from twisted_mail_kit.mail.imapform import NO_ENVELOPE, string
@@ -14,6 +15,14 @@ from twisted_mail_kit.mail.part import Parameters, Part, Place
 
 _CONTENT_ID, _DESCRIPTION, _MD5, _DISPOSITION, _LANGUAGE, _LOCATION, _MESSAGE = (1 << bit for bit in range(7))
 _NOTHING: Final = b"0"
+_BARE: Final = b"0 %x %x %x %x %x 0\0%b"
+"""A part without mask and children; what comes last is its type and parameters."""
+_NEITHER: Final = (None, None)
+"""Of a part: its content_id and description."""
+_NO_MORE: Final = (None, None, (), (), None)
+"""Of a part: from its md5 to its location."""
+_MOST_KNOWN: Final = 200
+"""Octets of a type and its parameters that are remembered. What is longer is seldom said twice, and may be hostile."""
 
 
 def pack(root: Part) -> bytes:
@@ -23,7 +32,44 @@ def pack(root: Part) -> bytes:
     return b"\0".join(fields)
 
 
+def pack_and_write(root: Part, most: int) -> tuple[bytes, bytes]:
+    """`pack`, and `body` of it, extended, where neither has more than so many octets; else nothing for the second.
+
+    Hot path: of every message that is delivered.
+    """
+    form = _bare_leaf(root)
+    if form is None:
+        packed = pack(root)
+        written = body(packed, extended=True) if len(packed) <= most else b""
+        return packed, written if len(written) <= most else b""
+    tail, template = form
+    counted = (root.end - root.body_start, root.lines) if root.type == "text" else (root.end - root.body_start,)
+    return _BARE % (root.header_start, root.body_start, root.end, root.lines, len(root.parameters), tail), (
+        template % counted
+    )
+
+
+def _bare_leaf(part: Part) -> tuple[bytes, bytes] | None:
+    """Of a part that has nothing but its type and parameters: these, packed, and its `_plain_leaf`."""
+    if part[3:5] != _NEITHER or part[6:11] != _NO_MORE or part.children or part.message is not None:
+        return None
+    size = len(part.type) + len(part.subtype) + len(part.encoding)
+    for name, value in part.parameters:
+        size += len(name) + len(value)
+    return _known_leaf(part.type, part.subtype, part.encoding, part.parameters) if size <= _MOST_KNOWN else None
+
+
+@lru_cache(1024)
+def _known_leaf(main: str, sub: str, encoding: str, parameters: Parameters) -> tuple[bytes, bytes]:
+    fields = (f"{main}/{sub}/{encoding}".encode("ascii"), *chain.from_iterable(parameters))
+    return b"\0".join(fields), _plain_leaf(fields, extended=True)
+
+
 def _pack_part(part: Part, fields: list[bytes]) -> None:
+    form = _bare_leaf(part)
+    if form is not None:
+        fields.append(_BARE % (part.header_start, part.body_start, part.end, part.lines, len(part.parameters), form[0]))
+        return
     mask = (
         (part.content_id is not None and _CONTENT_ID)
         | (part.description is not None and _DESCRIPTION)
@@ -157,7 +203,9 @@ def _body(fields: Sequence[bytes], at: int, extended: bool) -> tuple[bytes, int]
     at += 1
     after = at + 1 + 2 * int(parameter_count, 16)
     if flags == _NOTHING and child_count == _NOTHING:
-        template = _plain_leaf(tuple(fields[at:after]), extended)
+        leaf = tuple(fields[at:after])
+        is_short = sum(map(len, leaf)) <= _MOST_KNOWN
+        template = (_known_plain_leaf if is_short else _plain_leaf)(leaf, extended)
         size = int(ends, 16) - int(begins, 16)
         if template[:8] == b'("text" ':
             return template % (size, int(lines, 16)), after
@@ -212,13 +260,15 @@ def _body(fields: Sequence[bytes], at: int, extended: bool) -> tuple[bytes, int]
     return b"(%b)" % form, at
 
 
-@lru_cache(1024)
 def _plain_leaf(fields: tuple[bytes, ...], extended: bool) -> bytes:
     """A part that has nothing but its type and parameters, with %d for its octets, and for its lines if it is text."""
     main, sub, encoding = fields[0].split(b"/")
     form = b"%b %b %b NIL NIL %b" % (string(main), string(sub), _list(fields[1:]), string(encoding))
     form = form.replace(b"%", b"%%") + (b" %d %d" if main == b"text" else b" %d")
     return b"(%b)" % (form + b" NIL NIL NIL NIL" if extended else form)
+
+
+_known_plain_leaf = lru_cache(1024)(_plain_leaf)
 
 
 def _list(fields: Sequence[bytes]) -> bytes:

@@ -57,6 +57,14 @@ class Samples:
         if self.wanted <= 0:
             self.end()
 
+    def take(self, octets: bytes, subtype: str, encoding: str, charset: str) -> None:
+        """A text part that is all here. Hot path: what `begin`, `feed` and `end` do."""
+        if subtype == "plain":
+            if not self._plain:
+                self._plain = plain_preview(octets[:PLAIN_SAMPLE], encoding, charset)
+        elif subtype == "html" and self._html is None and not self._plain:
+            self._html = (octets[:HTML_SAMPLE], encoding, charset)
+
     def end(self) -> None:
         """The part is over, or enough was seen of it."""
         if not self.is_open:

@@ -16,7 +16,7 @@ from twisted_mail_kit.mail.mimefields import (
     read_mime_fields,
 )
 from twisted_mail_kit.mail.part import DEFAULT_LIMITS, Outline, Part, ScanLimits, Structure
-from twisted_mail_kit.mail.preview import Samples
+from twisted_mail_kit.mail.preview import HTML_SAMPLE, Samples
 from twisted_mail_kit.mail.structure import LONGEST_DELIMITER, Scanner
 
 _BLANK_LINE: Final = re.compile(rb"(?:\A|\n)\r?\n")
@@ -75,6 +75,7 @@ def _scan_usual(octets: bytes, limits: ScanLimits) -> Structure | None:
     if root is None:
         return None
     lengths = LineLengths.of(octets)
+    index = header.index()
     return Structure(
         len(octets),
         octets.count(b"\n", 0, start) + root.lines,
@@ -85,7 +86,7 @@ def _scan_usual(octets: bytes, limits: ScanLimits) -> Structure | None:
         lengths.has_8bit,
         lengths.longest,
         header.is_cut,
-        len(header.index().get(b"received", ())),
+        len(index.get(b"received", ())),
         len(fields.parameters) >= limits.parameters,
     )
 
@@ -107,13 +108,10 @@ class _Parts:
         octets = self._octets
         children: tuple[Part, ...] = ()
         if fields.type == "text":
-            samples = self.samples
             if fields.disposition != "attachment":
                 charset = dict(fields.parameters).get(b"charset", b"").decode("latin-1")
-                samples.begin(fields.subtype, fields.encoding, charset)
-                if samples.is_open:
-                    samples.feed(octets[start : min(end, start + samples.wanted)])
-                    samples.end()
+                sample = octets[start : min(end, start + HTML_SAMPLE)]
+                self.samples.take(sample, fields.subtype, fields.encoding, charset)
         elif fields.type == "multipart":
             found = self._children(fields, start, end, depth)
             if not found:
