@@ -118,7 +118,7 @@ class HoldsTheMessage(Levels):
         async def read_blob(self, blob_id: str, offset: int, size: int) -> bytes:
             octets = await super().read_blob(blob_id, offset, size)
             if not self.held and len(octets) == size:
-                time.sleep(0.5)
+                time.sleep(1.5)
                 octets = octets[:-1] + b"?"
             self.held.extend(octets)
             return octets
