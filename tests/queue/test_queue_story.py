@@ -218,18 +218,30 @@ async def test_recipients_are_independent_and_grouped_by_destination(story: Stor
     assert ("bounced", "sue@example.org", "<ann@home.example> was told") in events
 
 
-async def test_a_smarthost_is_one_destination() -> None:
-    @implementer(IDestinations)
-    class Smarthost(Scripted):
-        def destination_of(self, recipient: Recipient) -> str:
-            return "smarthost.example"
+@implementer(IDestinations)
+class Smarthost(Scripted):
+    def destination_of(self, recipient: Recipient) -> str:
+        return "smarthost.example"
 
+
+async def test_a_smarthost_is_one_destination() -> None:
     story = Story()
     await story.queue.stop(0)
     story.target = Smarthost(story.clock)
     story.queue = story.boot()
     await story.send("joe@example.org", "lee@example.net")
     assert [recipients for _, recipients in story.target.attempts] == [("joe@example.org", "lee@example.net")]
+
+
+async def test_attempts_are_made_with_the_target_of_today(story: Story) -> None:
+    story.target.says = lambda address, number: GREYLISTED
+    await story.send("joe@example.org")
+    story.queue.target = other = Smarthost(story.clock)
+    story.run(86400)
+    assert story.target.attempts == [(0.0, ("joe@example.org",))]
+    assert other.tried == {"joe@example.org": 1}
+    await story.send("joe@example.org", "lee@example.net")
+    assert other.attempts[-1][1] == ("joe@example.org", "lee@example.net")  # grouped as that one says
 
 
 async def test_a_hundred_recipients_an_attempt(story: Story) -> None:

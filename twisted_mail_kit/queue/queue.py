@@ -6,40 +6,34 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import TryLater
 from twisted_mail_kit.interfaces import IDelivery, IDeliveryTarget, IDestinations, ISpool
 from twisted_mail_kit.mail.envelope import Envelope, Recipient
-from twisted_mail_kit.mail.outcome import Delivered, Failed, Outcome, Status
-from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, Settled, TraceEvent
-from twisted_mail_kit.metrics import limits
+from twisted_mail_kit.mail.outcome import Delivered, Failed, Status
+from twisted_mail_kit.mail.queued import Lease, QueuedMessage, QueuedRecipient, TraceEvent
 from twisted_mail_kit.metrics.catalogue import (
-    QUEUE_ATTEMPTS,
     QUEUE_DESTINATIONS,
     QUEUE_MEMORY,
     QUEUE_RUNNING,
 )
 from twisted_mail_kit.queue.aftermath import Aftermath
-from twisted_mail_kit.queue.attempt import Poisoned, attempt
+from twisted_mail_kit.queue.attempts import Attempts
 from twisted_mail_kit.queue.bounces import Bounces
 from twisted_mail_kit.queue.concurrency import Lane, Lanes
 from twisted_mail_kit.queue.inhand import InHand, Job, jobs_of
 from twisted_mail_kit.queue.intake import Intake
+from twisted_mail_kit.queue.leasing import Leasing
 from twisted_mail_kit.queue.remembered import Remembered
-from twisted_mail_kit.queue.schedule import Schedule, is_unreachable
+from twisted_mail_kit.queue.schedule import Schedule
 from twisted_mail_kit.queue.settings import QueueSettings
 from twisted_mail_kit.queue.settling import Settling
-from twisted_mail_kit.queue.tasks import Sleep, Tasks
+from twisted_mail_kit.queue.tasks import Tasks
 from twisted_mail_kit.queue.timeline import said
 
 STOPPING = Status("4.3.2", "The server is stopping", 421)
-_BATCH = 100
-_LONGEST_PAUSE = 60.0
-_SHORTEST_SLEEP = 0.5
-"""What comes due within it is leased together; what is new wakes us at once."""
 
 
 @implementer(IDeliveryTarget)
@@ -71,7 +65,6 @@ class Queue:
         random: Random | None = None,
     ) -> None:
         self.spool = spool
-        self.target = target
         self.clock = clock
         self.settings = settings or QueueSettings()
         self.hostname = hostname
@@ -79,23 +72,29 @@ class Queue:
         self.schedule = Schedule(self.settings, random or Random())
         self.lanes = Lanes(self.settings, self.schedule.dead_gap)
         self.tasks = Tasks(clock)
-        self._bounces = Bounces(bounces, spool, clock, self.settings, hostname)
-        self._aftermath = Aftermath(spool, self.schedule, self._bounces, clock, self._written)
-        self._settling = Settling(self._aftermath, self.tasks, clock, self._put_away)
         self._ids = Remembered()
         self._in_hand = InHand()
-        self._running = 0
-        self._is_started = self._is_stopping = self._is_starting_jobs = self._was_full = False
-        self._busy: set[str] = set()
-        """Destinations for which nothing was leased because enough of it waits here."""
-        self._behind: set[str] = set()
-        """Destinations for which something new lies in the spool: what comes after it waits there too."""
-        self._sleep = Sleep(clock)
-        self._story: Deferred[None] | None = None
-        self._renewal: Any = None
+        self._leasing = Leasing(
+            spool, owner, clock, self.settings, self.lanes, self._in_hand, self.tasks, self._take_leases
+        )
+        self._bounces = Bounces(bounces, spool, clock, self.settings, hostname)
+        aftermath = Aftermath(spool, self.schedule, self._bounces, clock, self._leasing.let_go)
+        put_away = self._leasing.put_away
+        self._settling = Settling(aftermath, self.tasks, clock, put_away)
+        self._attempts = Attempts(target, spool, clock, self.settings, self.lanes, self.tasks, self._settling, put_away)
+        self._is_started = self._is_stopping = False
         QUEUE_RUNNING.read(self._attempts_running)
         QUEUE_MEMORY.read(self._octets_in_memory)
         QUEUE_DESTINATIONS.read(self._destinations)
+
+    @property
+    def target(self) -> IDeliveryTarget:
+        """Takes messages. Another one may be set: attempts that begin from then on are made with it."""
+        return self._attempts.target
+
+    @target.setter
+    def target(self, target: IDeliveryTarget) -> None:
+        self._attempts.target = target
 
     @property
     def bounces(self) -> IDeliveryTarget | None:
@@ -114,17 +113,15 @@ class Queue:
         if self._is_started:
             return
         self._is_started, self._is_stopping = True, False
-        self._renewal = self.clock.callLater(self.settings.lease / 3, self._renew)
-        self._story = Deferred.fromCoroutine(self._run())
-        self._story.addErrback(lambda failure: failure.trap(CancelledError))
+        self._attempts.is_stopping = False
+        self._leasing.start()
 
     async def stop(self, seconds: float = 30.0) -> None:
         """Begin nothing new; give attempts so long to come to an end, then cut them off. With 0 it is as if we had
         been killed: what is under way stays leased, and is tried again later."""
         self._is_stopping, self._is_started = True, False
-        if self._story is not None:
-            self._story.cancel()
-            self._story = None
+        self._attempts.is_stopping = True
+        self._leasing.stop()
         if seconds > 0:
             self._settling.now()
         else:
@@ -132,14 +129,12 @@ class Queue:
         await self.tasks.end(seconds)
         for lane in self.lanes:
             for job in self.lanes.put_off(lane):
-                self._put_away(job)
-        if self._renewal is not None and self._renewal.active():
-            self._renewal.cancel()
-        self._renewal = None
+                self._leasing.put_away(job)
+        self._leasing.stop_renewing()
 
     def wake(self) -> None:
         """Look for work now: something has changed."""
-        self._sleep.wake()
+        self._leasing.wake()
 
     def revive(self, destination: str | None = None) -> None:
         """Forget that a destination (or any) is dead, and look for work."""
@@ -150,7 +145,7 @@ class Queue:
         """What goes on, in plain values."""
         now = self.clock.seconds()
         return {
-            "attempts": self._running,
+            "attempts": self._attempts.running,
             "in_hand": self._in_hand.jobs,
             "memory": self._in_hand.memory,
             "dead": {
@@ -183,7 +178,7 @@ class Queue:
         events = self._queued(message, queued, given)
         jobs = jobs_of(message, queued, self.settings.recipients, octets)
         if not self._have_room(jobs, size):
-            self._behind.update([job.destination for job in jobs])
+            self._leasing.leave_behind(jobs)
             await self.spool.add(message, queued, events=events)
             self._ids.remember(message.id, now)
             self.wake()
@@ -193,11 +188,11 @@ class Queue:
             await self.spool.add(message, queued, self.owner, now + self.settings.lease, events)
         except BaseException:
             for job in jobs:
-                self._put_away(job)
+                self._leasing.put_away(job)
             raise
         self._ids.remember(message.id, now)
         for job in jobs:
-            self._begin_fresh(job)
+            self._attempts.begin_fresh(job)
 
     def _have_room(self, jobs: Sequence[Job], size: int) -> bool:
         """Whether a new message stays in our hands, and in memory, until it is its turn: else it has to be leased from
@@ -212,19 +207,9 @@ class Queue:
         most = self.settings.attempts // 2
         for job in jobs:
             lane = self.lanes.lane(job.destination)
-            if lane.deaths or (lane.is_busy and len(lane.waiting) >= most) or job.destination in self._behind:
+            if lane.deaths or (lane.is_busy and len(lane.waiting) >= most) or job.destination in self._leasing.behind:
                 return False
         return True
-
-    def _begin_fresh(self, job: Job) -> None:
-        lane = self.lanes.lane(job.destination)
-        if self._running < self.settings.attempts and lane.has_room and not self._is_stopping:
-            self.lanes.enter(lane)
-            self._spawn(lane, job)
-        else:
-            if self._running >= self.settings.attempts:
-                limits.QUEUE_ATTEMPTS.value += 1
-            self.lanes.put(job)
 
     def _queued(self, message: QueuedMessage, recipients: Sequence[QueuedRecipient], given: str) -> list[TraceEvent]:
         """How its timeline begins."""
@@ -235,63 +220,17 @@ class Queue:
         return events
 
     def _destination(self, recipient: Recipient) -> str:
-        if IDestinations.providedBy(self.target):
+        target = self._attempts.target
+        if IDestinations.providedBy(target):
             try:
-                name: str = self.target.destination_of(recipient)
+                name: str = target.destination_of(recipient)
                 return name
             except Exception:
                 self.log.failure("the target does not know where mail for {address} goes", address=recipient.address)
         return recipient.address.domain or self.hostname
 
-    # --- the loop ----------------------------------------------------------------------------------------------------
-
-    async def _run(self) -> None:
-        """Lease what is due while there is room; sleep until something is."""
-        pause = 1.0
-        while not self._is_stopping:
-            self._sleep.begin()
-            now = self.clock.seconds()
-            try:
-                if await self._lease(now):
-                    pause = 1.0
-                    continue
-                due = await self.spool.next_due()
-            except CancelledError:
-                raise
-            except Exception:
-                self.log.failure("the spool cannot be asked; again in {seconds} seconds", seconds=pause)
-                await self._sleep.deeply(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-                continue
-            seconds = self.settings.poll
-            # What is due and was not given waits for its destination, or for room: the end of an attempt wakes us.
-            if due is not None and due > now:
-                seconds = min(seconds, max(due - self.clock.seconds(), _SHORTEST_SLEEP))
-            await self._sleep.until_woken(seconds)
-            self.lanes.sweep(self.clock.seconds())
-
-    async def _lease(self, now: float) -> int:
-        room = self.settings.attempts * 4 - self._in_hand.jobs
-        self._was_full = room <= 0
-        if self._was_full:
-            return 0
-        busy = self.lanes.busy()
-        self._busy = set(busy)
-        until, most = now + self.settings.lease, min(_BATCH, room)
-        behind, self._behind = self._behind, self._behind & self._busy
-        is_more = True
-        try:
-            leases = await self.spool.lease(self.owner, now, until, most, busy)
-            is_more = len(leases) == most
-        finally:
-            if is_more:
-                self._behind |= behind
-        if self._is_stopping:
-            return 0
-        self._take_leases(leases)
-        return len(leases)
-
     def _take_leases(self, leases: Sequence[Lease]) -> None:
+        """What was due in the spool: reports that are owed, and jobs to be tried, or put off with their destination."""
         now = self.clock.seconds()
         most = self.settings.recipients
         put_off: list[tuple[Job, Lane]] = []
@@ -305,7 +244,7 @@ class Queue:
                 jobs = jobs_of(lease.message, owed, most)
                 self._in_hand.take(jobs)
                 for job in jobs:
-                    self._settling.finish(job, self._aftermath.pay(job))
+                    self._settling.pay(job)
             jobs = jobs_of(lease.message, [one for one in mine if one not in owed], most)
             self._in_hand.take(jobs)
             for job in jobs:
@@ -320,88 +259,12 @@ class Queue:
                     self.lanes.put(job)
         if put_off:
             self._settling.put_off(put_off)
-        self._begin_jobs()
-
-    def _begin_jobs(self) -> None:
-        """Start what may start. A quarter of all attempts is left to messages that have just come."""
-        if self._is_starting_jobs:
-            return
-        self._is_starting_jobs = True
-        try:
-            most = self.settings.attempts - self.settings.attempts // 4
-            while self._running < most and not self._is_stopping:
-                pair = self.lanes.begin()
-                if pair is None:
-                    break
-                self._spawn(*pair)
-            if self._running >= most and self.lanes.is_any_ready:
-                limits.QUEUE_ATTEMPTS.value += 1
-        finally:
-            self._is_starting_jobs = False
-
-    def _spawn(self, lane: Lane, job: Job) -> None:
-        self._running += 1
-        QUEUE_ATTEMPTS.value += 1
-        self.tasks.spawn(self._try(lane, job))
-
-    def _renew(self) -> None:
-        self._renewal = self.clock.callLater(self.settings.lease / 3, self._renew)
-        if self._in_hand.jobs:
-            self.tasks.spawn(self._renew_now())
-
-    async def _renew_now(self) -> None:
-        await self.spool.renew(self.owner, self.clock.seconds() + self.settings.lease)
-
-    # --- attempts ----------------------------------------------------------------------------------------------------
-
-    async def _try(self, lane: Lane, job: Job) -> None:
-        outcomes: list[Outcome] | None = None
-        problem, is_over = "", True
-        try:
-            try:
-                outcomes = await attempt(job, self.target, self.spool, self.clock)
-            except Poisoned as poisoned:
-                problem = str(poisoned)
-            finally:
-                self._running -= 1
-                put_off = self._learn(lane, outcomes)
-                self.lanes.end(lane)
-            if put_off:
-                self._settling.put_off([(one, lane) for one in put_off])
-            self._begin_jobs()
-            if outcomes is None:
-                await self._aftermath.hold(job, problem)
-            else:
-                is_over = False
-                self._settling.soon(job, outcomes)
-                if self._is_stopping:
-                    self._settling.now()
-        finally:
-            if is_over:
-                self._put_away(job)
-
-    def _learn(self, lane: Lane, outcomes: list[Outcome] | None) -> list[Job]:
-        """What an attempt says of its destination. Gives what is to be put off because it is dead."""
-        if not outcomes:
-            return []
-        now = self.clock.seconds()
-        if not is_unreachable(outcomes):
-            self.lanes.reached(lane, now)
-            return []
-        if not self.lanes.unreachable(lane, outcomes[0].status, now):
-            return []
-        self.log.info(
-            "{destination} is left alone until {until}: {text}",
-            destination=lane.name,
-            until=lane.dead_until,
-            text=outcomes[0].status.text,
-        )
-        return self.lanes.put_off(lane)
+        self._attempts.begin()
 
     # --- numbers -----------------------------------------------------------------------------------------------------
 
     def _attempts_running(self) -> int:
-        return self._running
+        return self._attempts.running
 
     def _octets_in_memory(self) -> int:
         return self._in_hand.memory
@@ -410,20 +273,3 @@ class Queue:
         now = self.clock.seconds()
         dead = sum(lane.is_dead(now) for lane in self.lanes)
         return {"alive": len(self.lanes) - dead, "dead": dead}
-
-    # --- what we have in hand ----------------------------------------------------------------------------------------
-
-    def _written(self, settled: Sequence[Settled]) -> None:
-        """These are no longer ours; some may be due again at once, for the report that is owed."""
-        self._in_hand.let_go(settled)
-        if any(one.next_try is not None and isinstance(one.outcome, Delivered) for one in settled):
-            self.wake()
-
-    def _put_away(self, job: Job) -> None:
-        self._in_hand.put_away(job)
-        if self._was_full and self._in_hand.jobs <= self.settings.attempts * 3:
-            self._was_full = False
-            self.wake()
-        elif job.destination in self._busy and not self.lanes.lane(job.destination).is_busy:
-            self._busy.discard(job.destination)
-            self.wake()

@@ -48,9 +48,13 @@ class Settling:
         """What waits for dead destinations is delayed together, without trying."""
         self._tasks.spawn(self._put_off(jobs))
 
-    def finish(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
-        """Do that, which is the last that is to be done for a job."""
-        self._tasks.spawn(self._finish(job, work))
+    def hold(self, job: Job, problem: str) -> None:
+        """Its octets cannot be read, and so it cannot be tried: leave it to a person."""
+        self._tasks.spawn(self._finish(job, self._aftermath.hold(job, problem)))
+
+    def pay(self, job: Job) -> None:
+        """Nothing is owed for it but reports: bring them."""
+        self._tasks.spawn(self._finish(job, self._aftermath.pay(job)))
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -75,9 +79,10 @@ class Settling:
                 if job not in news:
                     self._put_away(job)
         for job, verdict in news.items():
-            self.finish(job, self._aftermath.report(job, verdict))
+            self._tasks.spawn(self._finish(job, self._aftermath.report(job, verdict)))
 
     async def _finish(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
+        """Do that, which is the last that is to be done for a job."""
         try:
             await work
         finally:
