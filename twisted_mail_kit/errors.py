@@ -54,7 +54,11 @@ class OverQuota(MailError):
 
 
 class LimitReached(MailError):
-    """One of the server's limits; the text names it."""
+    """One of the server's limits. `limit` names it, in words that stay as they are: what is counted goes by them."""
+
+    def __init__(self, limit: str = "") -> None:
+        super().__init__(limit)
+        self.limit = limit
 
 
 class AuthenticationFailed(MailError):

@@ -65,6 +65,26 @@ def test_what_an_imap_client_asks_for(name: str, command: bytes) -> None:
         client.send(b"b NOOP\r\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        pytest.param("imap_literal", b"LOGIN {70000+}", id="literal"),
+        pytest.param("imap_message_size", b"APPEND INBOX {100000000+}", id="message"),
+    ],
+)
+def test_what_an_imap_client_sends_unasked(name: str, command: bytes) -> None:
+    client = imap()
+    with bites(name):
+        client.send(b"a " + command + b"\r\n")
+
+
+def test_a_line_within_an_imap_login() -> None:
+    client = IMAPClient(IMAPWorld(), user=None)
+    client.send(b"a AUTHENTICATE PLAIN\r\n")
+    with bites("imap_line"):
+        client.send(b"x" * 70_000 + b"\r\n")
+
+
 def test_mailboxes_that_only_the_store_has_counted() -> None:
     client = imap()
     account = client.world.joe

@@ -1,6 +1,6 @@
 """What SEARCH can say of a message at a glance: from its summary and its octets in memory, mostly undecoded.
 
-Hot path: SEARCH TEXT of a whole mailbox. There is no index, so every octet is looked at; but most messages that do not
+Hot path: SEARCH TEXT of all that no index has ruled out. Every octet of it is looked at; but most messages that do not
 hold a word can be told from their octets as they are, at a tenth of what decoding them costs.
 """
 

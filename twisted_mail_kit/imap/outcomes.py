@@ -11,10 +11,12 @@ class Refusal(Exception):
 
     status: bytes = b"NO"
 
-    def __init__(self, text: str, code: bytes = b"") -> None:
+    def __init__(self, text: str, code: bytes = b"", limit: str = "") -> None:
         super().__init__(text)
         self.text = text
         self.code = code
+        self.limit = limit
+        """Which limit it is about, by `reached`'s name for it; nothing: about none."""
 
 
 class Mistake(Refusal):
@@ -25,7 +27,7 @@ class Mistake(Refusal):
 
 def refusal_of(event: BadCommand) -> Refusal:
     """The tagged answer to a command that broke off in the middle."""
-    refusal = Refusal(event.text, event.code)
+    refusal = Refusal(event.text, event.code, event.limit)
     refusal.status = event.status
     return refusal
 

@@ -59,9 +59,9 @@ async def authenticate(session: IMAPSession, command: commands.Authenticate) -> 
 def _welcome(session: IMAPSession, account: IAccount, name: str) -> Completed:
     try:
         session.enter(account)
-    except LimitReached:
+    except LimitReached as problem:
         session.log.info(
             "login refused for {user} from {peer}: too many sessions", user=account.name, peer=session.peer.host
         )
-        raise Refusal("Too many sessions of this account", b"LIMIT") from None
+        raise Refusal("Too many sessions of this account", b"LIMIT", problem.limit) from None
     return Completed(f"{name} completed", responses.capability(session.capabilities()))

@@ -113,12 +113,12 @@ def _check_name(session: IMAPSession, path: Path) -> None:
     if path == INBOX:
         raise MailboxExists("INBOX")
     if len(path) > settings.name_depth:
-        raise Refusal("The name has too many levels", b"LIMIT")
+        raise Refusal("The name has too many levels", b"LIMIT", "name_depth")
     if not path or not all(path):
         raise Refusal("A level of the name is empty", b"CANNOT")
     for level in path:
         if len(level.encode("utf-8", "replace")) > settings.name_length:
-            raise Refusal("The name is too long", b"LIMIT")
+            raise Refusal("The name is too long", b"LIMIT", "name_length")
         # Such names have broken clients, logs and exports; nobody means them.
         if not level.isprintable() or level in (".", "..") or level != level.strip():
             raise Refusal("Mailbox names are printable, without space around", b"CANNOT")

@@ -173,7 +173,7 @@ class IMAPWire:
             return NEED_DATA
         if self._hearing is _Hearing.LINE and not self._line_size:
             self._tag = read_tag(bytes(self._buffer[:256]))
-        return self._give_up("The line is too long", b"TOOBIG")
+        return self._give_up(Bad("The line is too long", b"TOOBIG", limit="line"))
 
     # --- lines of commands -----------------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class IMAPWire:
         if not line.endswith(b"\r\n"):
             # RFC 3501 2.2: lines end with CR LF. Where a literal was meant, nobody knows what is a command any more.
             if announced:
-                return self._give_up("Lines end with CR LF")
+                return self._give_up(Bad("Lines end with CR LF"))
             self._doom(Bad("Lines end with CR LF"))
         elif self._is_message_over and line != b"\r\n":
             self._doom(Bad("There is more than the command takes"))
@@ -271,15 +271,15 @@ class IMAPWire:
             if waits:
                 return self._finish()  # told before the literal is sent, so it is not sent
             if size > max(self.limits.literal, self.limits.message if self._is_append else 0):
-                return self._give_up("The literal is too big", b"TOOBIG")
+                return self._give_up(Bad("The literal is too big", b"TOOBIG", limit="literal"))
             self._parts = []
             self._hearing = _Hearing.REFUSED_LITERAL
             return None
         if size > self.limits.literal or self._size + size > self.limits.command:
             # RFC 7888 4: what was not asked for cannot be refused; reading it only to throw it away is work for free.
             if not waits:
-                return self._give_up("The literal is too big", b"TOOBIG")
-            self._doom(Bad("The literal is too big", b"TOOBIG"))
+                return self._give_up(Bad("The literal is too big", b"TOOBIG", limit="literal"))
+            self._doom(Bad("The literal is too big", b"TOOBIG", limit="literal"))
             return self._finish()
         self._hearing = _Hearing.LITERAL
         return ContinuationNeeded() if waits else None
@@ -316,8 +316,8 @@ class IMAPWire:
         self._parts = []
         if announced.size > self.limits.message:
             if not announced.waits:
-                return self._give_up("The message is too big", b"TOOBIG")
-            self._doom(Bad("The message is too big", b"TOOBIG", b"NO"))
+                return self._give_up(Bad("The message is too big", b"TOOBIG", limit="message"))
+            self._doom(Bad("The message is too big", b"TOOBIG", b"NO", limit="message"))
             return self._finish()
         if announced.is_binary:
             return self._hear_announcement(announced)
@@ -368,22 +368,22 @@ class IMAPWire:
             announced = announcement(line)
             if announced and not announced.waits:
                 # A command at the wrong time; its literal is on the way and must not be read as commands.
-                return self._give_up("A command comes too early")
+                return self._give_up(Bad("A command comes too early"))
             self._begin()
         return line
 
     # --- problems --------------------------------------------------------------------------------------------------
 
-    def _bad(self, problem: Bad) -> BadCommand:
-        return BadCommand(self._tag, problem.text, problem.code, status=problem.status)
+    def _bad(self, problem: Bad, fatal: bool = False) -> BadCommand:
+        return BadCommand(self._tag, problem.text, problem.code, fatal, problem.status, problem.limit)
 
     def _doom(self, problem: Bad) -> None:
         """The command is not done; say why (the first reason) when all of it is here."""
         if self._problem is None:
             self._problem = self._bad(problem)
 
-    def _give_up(self, text: str, code: bytes = b"") -> BadCommand:
+    def _give_up(self, problem: Bad) -> BadCommand:
         self._begin()
         self._hearing = _Hearing.END
         self._buffer.clear()
-        return BadCommand(self._tag, text, code, fatal=True)
+        return self._bad(problem, fatal=True)

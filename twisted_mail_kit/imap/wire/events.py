@@ -36,6 +36,8 @@ class BadCommand:
     """What comes next cannot be understood: say this, then BYE, and end. The wire gives nothing more."""
     status: bytes = b"BAD"
     """``BAD``, or ``NO`` where the syntax was right (an unknown charset, a name that cannot be)."""
+    limit: str = ""
+    """Which of WireLimits was reached, by its name there; nothing: none."""
 
     def line(self) -> bytes:
         """The response, whole."""

@@ -78,7 +78,7 @@ def _section(reader: Reader, peek: bool) -> Section:
     if reader.peek().isdigit():
         label = reader.match(_PART, "A part number is malformed")[0]
         if label.count(b".") >= reader.limits.nesting:
-            raise Bad("A part number is too deep", b"LIMIT")
+            raise Bad("A part number is too deep", b"LIMIT", limit="nesting")
         part = tuple(map(int, label.split(b".")))
         has_text = reader.take(b".")
         if has_text:

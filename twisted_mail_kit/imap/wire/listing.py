@@ -37,7 +37,7 @@ def read_list(reader: Reader, tag: bytes, lsub: bool) -> List:
     # Each wildcard may multiply the work, and so may those of the reference, which stands before every pattern.
     wildcards = sum(text.count("*") + text.count("%") for text in (reference, *patterns))
     if wildcards > reader.limits.wildcards:
-        raise Bad("Too many wildcards", b"LIMIT")
+        raise Bad("Too many wildcards", b"LIMIT", limit="wildcards")
     return List(
         tag,
         reference,

@@ -36,13 +36,15 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 
 class Bad(Exception):
-    """What was read is not what has to stand there. The text goes to the client."""
+    """What was read is not what has to stand there. The text goes to the client; `limit` is which of WireLimits was
+    reached, by its name there, where it was one."""
 
-    def __init__(self, text: str, code: bytes = b"", status: bytes = b"BAD") -> None:
+    def __init__(self, text: str, code: bytes = b"", status: bytes = b"BAD", *, limit: str = "") -> None:
         super().__init__(text)
         self.text = text
         self.code = code
         self.status = status
+        self.limit = limit
 
 
 def read_tag(octets: bytes) -> bytes | None:
@@ -180,7 +182,7 @@ class Reader:
         try:
             return parse_set(octets, self.limits.set_ranges)
         except TooManyRanges as problem:
-            raise Bad(str(problem), b"LIMIT") from None
+            raise Bad(str(problem), b"LIMIT", limit="set_ranges") from None
         except ValueError as problem:
             raise Bad(str(problem)) from None
 

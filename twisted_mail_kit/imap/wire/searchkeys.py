@@ -130,11 +130,11 @@ class _Program:
     def count(self) -> None:
         self.keys_left -= 1
         if self.keys_left < 0:
-            raise Bad("Too many SEARCH keys", b"LIMIT")
+            raise Bad("Too many SEARCH keys", b"LIMIT", limit="search_keys")
 
     def deeper(self, depth: int) -> None:
         if depth >= self.reader.limits.nesting:
-            raise Bad("SEARCH keys are nested too deep", b"LIMIT")
+            raise Bad("SEARCH keys are nested too deep", b"LIMIT", limit="nesting")
 
     # --- keys with arguments ---------------------------------------------------------------------------------------
 
