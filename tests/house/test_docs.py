@@ -33,6 +33,17 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/tour.md"])
+def test_files_that_are_named_are_there(name: str) -> None:
+    named = set(re.findall(r"`([a-z0-9_./]+(?:\.py|/))`", (TOP / name).read_text()))
+    assert named
+    package = TOP / "twisted_mail_kit"
+    there = {one for one in named if any((top / one).exists() for top in (TOP, package, TOP / "tests"))}
+    there |= {one for one in named if "/" not in one and list(package.rglob(one))}  # its folder was named just before
+    there |= {one for one in named if list(package.glob(f"*/{one}"))}
+    assert named - there == set()
+
+
 def test_the_readmes_configuration_has_no_errors(tmp_path: Path) -> None:
     from twisted_mail_kit.config import load
 

@@ -143,8 +143,10 @@ class AbilityPromises(StoreBench):
             assert [tuple(one) for one in await many.summaries(box.id, asked)] == [
                 (row.uid, row.summary) for row in rows
             ]
-            expected = [(row.uid, await read(account, row.blob_id)) for row in rows]
-            assert [tuple(one) for one in await many.bodies(box.id, asked)] == expected
+            bodies = [tuple(one) for one in await many.bodies(box.id, asked)]
+            assert [uid for uid, _ in bodies] == [row.uid for row in rows]
+            for row, (uid, octets) in zip(rows, bodies, strict=True):
+                same_octets(octets, await read(account, row.blob_id), f"the body of {uid}")
         for ask in (many.summaries, many.bodies):
             with pytest.raises(MailboxNotFound):
                 await ask("nowhere", [1])
