@@ -120,11 +120,15 @@ def _docstrings(cls: type) -> dict[str, str]:
     return texts
 
 
+def write_below(document: Path, mark: str, made: str) -> None:
+    """Put `made` below the mark of a page, in place of what was made before; what is above stays."""
+    above, _, _ = document.read_text().partition(mark)
+    document.write_text(f"{above.rstrip()}\n\n{mark}\n{made}")
+
+
 def main() -> None:
-    """Write the reference into docs/configuration.md of the working tree, below the mark."""
-    document = Path("docs/configuration.md")
-    above, _, _ = document.read_text().partition(MARK)
-    document.write_text(f"{above.rstrip()}\n\n{MARK}\n{reference()}")
+    """Write the reference into docs/configuration.md of the working tree."""
+    write_below(Path("docs/configuration.md"), MARK, reference())
 
 
 if __name__ == "__main__":

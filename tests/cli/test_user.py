@@ -26,6 +26,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def with_joe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests of what changes nothing: each command takes a second."""
+    folder = tmp_path_factory.mktemp("with-joe")
+    (folder / "mailkit.toml").write_text(CONFIGURATION)
+    assert mailkit(folder, "user", "add", "joe@example.org", "--password-stdin", stdin="one\n").returncode == 0
+    return folder
+
+
+def passwords(folder: Path) -> Path:
+    (file,) = [path for path in (folder / "state").iterdir() if path.name.startswith("password") and path.suffix == ""]
+    return file
+
+
 def mailkit(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", "twisted_mail_kit.cli", *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, cwd=folder, check=False)
@@ -40,7 +54,7 @@ def test_a_user_is_added_listed_changed_and_removed(folder: Path) -> None:
     assert mailkit(folder, "user", "passwd", "joe@example.org", "--password-stdin", stdin="three\n").returncode == 0
     assert mailkit(folder, "user", "rm", "ann@example.org").returncode == 0
     assert mailkit(folder, "user", "list").stdout == "joe@example.org\n"
-    (file,) = [path for path in (folder / "state").iterdir() if path.name.startswith("password") and path.suffix == ""]
+    file = passwords(folder)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "three" not in file.read_text()
 
@@ -56,15 +70,19 @@ def test_a_user_is_added_listed_changed_and_removed(folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_is_one_clear_line(
-    folder: Path, arguments: tuple[str, ...], stdin: str, words: str
+    with_joe: Path, arguments: tuple[str, ...], stdin: str, words: str
 ) -> None:
-    mailkit(folder, "user", "add", "joe@example.org", "--password-stdin", stdin="one\n")
+    before = passwords(with_joe).read_bytes()
     flags = () if arguments[0] == "rm" else ("--password-stdin",)
-    done = mailkit(folder, "user", *arguments, *flags, stdin=stdin)
+    done = mailkit(with_joe, "user", *arguments, *flags, stdin=stdin)
     assert done.returncode != 0
     assert words in done.stderr
     assert "Traceback" not in done.stderr
-    assert mailkit(folder, "user", "list").stdout == "joe@example.org\n"
+    assert passwords(with_joe).read_bytes() == before
+
+
+def test_after_all_that_joe_is_there_alone(with_joe: Path) -> None:
+    assert mailkit(with_joe, "user", "list").stdout == "joe@example.org\n"
 
 
 def test_config_check_says_all_and_exits_1(folder: Path) -> None:
@@ -86,5 +104,6 @@ def test_help_is_there_for_every_noun(folder: Path) -> None:
     said = mailkit(folder, "--help").stdout
     assert "user" in said
     assert "config" in said
+    said = mailkit(folder, "user", "--help").stdout
     for verb in ("add", "passwd", "list", "rm"):
-        assert verb in mailkit(folder, "user", "--help").stdout
+        assert verb in said

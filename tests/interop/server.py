@@ -57,7 +57,7 @@ class Server:
         )
         return cls(folder, "--config", str(file))
 
-    def start(self, seconds: float = 30.0) -> None:
+    def start(self, seconds: float = 90.0) -> None:
         """Returns when every port is open."""
         self.ready_file.unlink(missing_ok=True)
         with self.log.open("ab") as log:

@@ -54,7 +54,7 @@ async def listener() -> AsyncIterator[Listener]:
     factory = make_factory(
         "imap.example.org",
         FakeAuthenticator({"joe": ("secret", account)}),
-        self_signed("localhost").options(),
+        self_signed("localhost"),
         IMAPSettings(),
         reactor,
         feed.watch,

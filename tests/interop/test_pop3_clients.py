@@ -25,7 +25,7 @@ BIG = b"Subject: big\r\n\r\n" + b".0123456789 and a dot at both ends.\r\n" * 100
 @contextlib.asynccontextmanager
 async def served(*messages: bytes) -> AsyncIterator[tuple[object, int]]:
     """A world and the port of its POP3 server."""
-    world = await make_world(*messages, clock=reactor, certificates=self_signed("localhost").options())
+    world = await make_world(*messages, clock=reactor, certificates=self_signed("localhost"))
     port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(world.factory)
     try:
         yield world, port.getHost().port

@@ -39,7 +39,7 @@ async def serving(
     target.refusals["nobody@example.org"] = Refused(Status("5.1.1", "Nobody here"))
     target.outcomes["late@example.org"] = Delayed(Status("4.2.2", "Full"))
     authenticator = FakeAuthenticator({"joe": ("secret", Account())})
-    certificates = self_signed("localhost").options()
+    certificates = self_signed("localhost")
     factory = make_factory(service, "mx.example.org", target, authenticator, certificates, SMTPSettings(), reactor)
     port = await serverFromString(reactor, endpoint).listen(factory)
     try:

@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import Certificate, PrivateCertificate, trustRootFromCertificates
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
@@ -20,7 +20,7 @@ from twisted_mail_kit.errors import ResolutionFailed, Unavailable
 from twisted_mail_kit.interfaces import IResolver
 from twisted_mail_kit.mail.records import Answer
 from twisted_mail_kit.net.fetch import Fetched, Fetcher, FetchFailed
-from twisted_mail_kit.net.tls import self_signed_pem
+from twisted_mail_kit.net.tls import GivenCertificates, self_signed_pem
 
 NAME = "mta-sts.example.org"
 
@@ -50,7 +50,7 @@ class Server:
     """Pages by path; counts open connections."""
 
     def __init__(self, pem: bytes) -> None:
-        self.certificate = PrivateCertificate.loadPEM(pem)
+        self.certificate = GivenCertificates(pem)
         self.trust = trustRootFromCertificates([Certificate.loadPEM(pem)])
         self.root = Resource()
         self.site = Site(self.root)
@@ -71,7 +71,7 @@ class Server:
 @pytest_twisted.async_yield_fixture
 async def server() -> AsyncIterator[Server]:
     made = Server(self_signed_pem(NAME))
-    endpoint = SSL4ServerEndpoint(reactor, 0, made.certificate.options(), interface="127.0.0.1")
+    endpoint = SSL4ServerEndpoint(reactor, 0, made.certificate, interface="127.0.0.1")
     port = await endpoint.listen(made.site)
     made.port = port.getHost().port
     yield made
@@ -214,8 +214,8 @@ async def test_a_server_that_speaks_no_http() -> None:
             self.transport.write(b"220 mx.example.org ESMTP\r\n" * 10_000)
 
     pem = self_signed_pem(NAME)
-    options = PrivateCertificate.loadPEM(pem).options()
-    port = await SSL4ServerEndpoint(reactor, 0, options, interface="127.0.0.1").listen(Factory.forProtocol(Nonsense))
+    given = GivenCertificates(pem)
+    port = await SSL4ServerEndpoint(reactor, 0, given, interface="127.0.0.1").listen(Factory.forProtocol(Nonsense))
     try:
         trust = trustRootFromCertificates([Certificate.loadPEM(pem)])
         fetcher = Fetcher(reactor, Loopback(), trust=trust, timeout=5)
@@ -243,8 +243,8 @@ async def test_a_header_without_end() -> None:
 
     ended: list[int] = []
     pem = self_signed_pem(NAME)
-    options = PrivateCertificate.loadPEM(pem).options()
-    port = await SSL4ServerEndpoint(reactor, 0, options, interface="127.0.0.1").listen(Factory.forProtocol(Header))
+    given = GivenCertificates(pem)
+    port = await SSL4ServerEndpoint(reactor, 0, given, interface="127.0.0.1").listen(Factory.forProtocol(Header))
     try:
         trust = trustRootFromCertificates([Certificate.loadPEM(pem)])
         fetcher = Fetcher(reactor, Loopback(), trust=trust, timeout=10)

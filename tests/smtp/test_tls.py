@@ -27,7 +27,7 @@ class Account:
 async def serving(service: str, implicit: bool = False) -> AsyncIterator[tuple[int, CollectingTarget]]:
     target = CollectingTarget()
     authenticator = FakeAuthenticator({"joe": ("secret", Account())})
-    certificate = self_signed("localhost").options()
+    certificate = self_signed("localhost")
     factory = make_factory(
         service, "mx.example.org", target, authenticator, None if implicit else certificate, SMTPSettings(), reactor
     )

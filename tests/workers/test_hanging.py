@@ -8,7 +8,8 @@ import os
 import signal
 import smtplib
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.interop.test_main_job import over_imap
 from tests.workers.conftest import configuration
 from tests.workers.test_server import (
     MESSAGE,
+    PATIENCE,
     all_gone,
     in_every_worker,
     is_gone,
@@ -100,11 +102,11 @@ def test_a_worker_in_an_endless_loop_is_killed_and_replaced(server: Server) -> N
     with pytest.raises((smtplib.SMTPServerDisconnected, ConnectionResetError)):
         client.mail("endless@example.net")
     client.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while not (gone := [one for one, pid in before.items() if is_gone(pid)]):
         assert time.monotonic() < deadline, server.log.read_text()
     replaced(server, gone[0], before[gone[0]])
-    assert f"process {before[gone[0]]}) has given no sign of life" in server.log.read_text()
+    log_says(server, f"process {before[gone[0]]}) has given no sign of life")
     send(server, "after the endless loop")
 
 
@@ -121,14 +123,18 @@ def test_workers_do_not_wait_for_an_owner_that_hangs(server: Server) -> None:
         smtp.ehlo("client.example.net")
         with pytest.raises(smtplib.SMTPDataError, match="451"):
             smtp.sendmail("ann@example.net", ["joe@example.org"], MESSAGE.format("lost"))
-        assert HEARTBEAT * 0.3 < time.monotonic() - began < HEARTBEAT * 3
-        # Those who come later do not wait at all.
-        began = time.monotonic()
-        with smtplib.SMTP("127.0.0.1", server.port("smtp"), timeout=20) as late:
-            with pytest.raises(smtplib.SMTPDataError, match="451"):
-                late.sendmail("ann@example.net", ["joe@example.org"], MESSAGE.format("late"))
         assert imap.append("INBOX", "", "", MESSAGE.format("x").encode())[0] == "NO"
-        assert time.monotonic() - began < HEARTBEAT
+        assert HEARTBEAT * 0.3 < time.monotonic() - began < HEARTBEAT * 6
+        # Those who come later do not wait at all; but for one who may come to a worker that has not noticed yet.
+        waits = []
+        for _ in range(3):
+            began = time.monotonic()
+            with smtplib.SMTP("127.0.0.1", server.port("smtp"), timeout=20) as late:
+                with pytest.raises(smtplib.SMTPDataError, match="451"):
+                    late.sendmail("ann@example.net", ["joe@example.org"], MESSAGE.format("late"))
+            assert imap.append("INBOX", "", "", MESSAGE.format("x").encode())[0] == "NO"
+            waits.append(time.monotonic() - began)
+        assert sorted(waits)[1] < HEARTBEAT, waits
         # What a worker reads by itself is there.
         assert imap.fetch("1", "(UID FLAGS)")[0] == "OK"
     log_says(server, "answers again", 2)
@@ -140,14 +146,25 @@ def test_workers_do_not_wait_for_an_owner_that_hangs(server: Server) -> None:
 
 
 def test_a_worker_that_dies_at_once_comes_again_later_and_later(server: Server) -> None:
-    pauses = []
-    for turn in range(3):
-        before = workers_of(server)[2]
-        told = server.log.read_text().count("another one starts in")
-        os.kill(before, signal.SIGKILL)
-        log_says(server, "another one starts in", told + 1)
-        pauses.append(float(server.log.read_text().rpartition("another one starts in ")[2].split()[0]))
-        replaced(server, 2, before)
-        if turn == 1:
-            over_imap(server)  # the other one serves on meanwhile
+    assert server.process is not None
+    pids = workers_of(server)
+    dies, pauses = pids[2], []
+    for _ in range(3):
+        os.kill(dies, signal.SIGKILL)
+        told = f"worker 2 (process {dies}) ended: SIGKILL; its sessions are lost, another one starts in "
+        log_says(server, told)
+        pauses.append(float(server.log.read_text().partition(told)[2].split()[0]))
+        (dies,) = started(server.process.pid, besides=(pids[1], dies))
+    over_imap(server)  # the other one serves on meanwhile
     assert pauses in ([0.0, 0.5, 1.0], [0.5, 1.0, 2.0])  # the endless loop may have been this one's first death
+    replaced(server, 2, pids[2])
+
+
+def started(owner: int, besides: Collection[int]) -> list[int]:
+    """Wait for new child processes, which need not be ready for anything yet."""
+    deadline = time.monotonic() + PATIENCE
+    children = Path(f"/proc/{owner}/task/{owner}/children")
+    while not (new := [pid for pid in map(int, children.read_text().split()) if pid not in besides]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return new

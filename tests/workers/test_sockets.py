@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -50,8 +51,15 @@ per_address = 2
 [tls]
 certificate = "certificate.pem"
 """
-# systemd tells the process that it is meant; the pid is known only in the process itself.
-START = 'export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=inet:unix; exec "$@"'
+# systemd gives sockets the numbers from 3 on, and tells the process that it is meant; the pid is known only in the
+# process itself. Not by a preexec_fn, which may wait for ever for what another thread of ours had when it was forked.
+# bash, since sh knows no numbers above 9.
+START = """
+exec 3<&$1- 4<&$2-
+shift 2
+export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=inet:unix
+exec "$@"
+"""
 
 
 NOBODY = pwd.getpwnam("nobody")
@@ -87,7 +95,7 @@ class Activated(Server):
 
     python = sys.executable
 
-    def start(self, seconds: float = 30.0) -> None:
+    def start(self, seconds: float = 90.0) -> None:
         self.inet = socket.create_server(("127.0.0.1", 0))
         self.unix = socket.socket(socket.AF_UNIX)
         self.unix.bind(str(self.folder / "lmtp.socket"))
@@ -98,23 +106,19 @@ class Activated(Server):
         self.ready_file = ready / "ready.json"
         twistd = [self.python, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
         twistd += ["--uid", str(NOBODY.pw_uid), "--gid", str(NOBODY.pw_gid), "mailkit", *self.arguments]
-        given = [self.inet, self.unix]
-
-        def hand_over() -> None:
-            copies = [os.dup2(one.fileno(), 10 + number) for number, one in enumerate(given)]
-            for number, copy in enumerate(copies):
-                os.dup2(copy, 3 + number)
-
+        # Numbers that are out of the way of 3 and 4.
+        given = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 10) for one in (self.inet, self.unix)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                ["sh", "-c", START, "sh", *twistd, "--ready-file", str(self.ready_file)],
+                ["bash", "-c", START, "bash", *map(str, given), *twistd, "--ready-file", str(self.ready_file)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 env=environment_of_nobody(),
-                preexec_fn=hand_over,
-                close_fds=False,
+                pass_fds=given,
             )
+        for one in given:
+            os.close(one)
         deadline = time.monotonic() + seconds
         while not self.ready_file.exists():
             if self.process.poll() is not None or time.monotonic() > deadline:

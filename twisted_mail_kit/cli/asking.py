@@ -41,14 +41,23 @@ def ask(obj: Obj, verb: str, on_piece: Piece | None = None, **arguments: Any) ->
     """
     state = state_folder(obj)
     try:
-        return call(state / SOCKET, verb, on_piece=on_piece, **arguments)
+        return ask_running(state, verb, on_piece=on_piece, **arguments)
     except NotRunning:
         click.echo(DOWN, err=True)
+    return ask_files(state / "queue", verb, on_piece, arguments)
+
+
+def ask_running(state: Path, verb: str, **how: Any) -> Any:
+    """The answer of the server with this state folder; `how` is as for `call`. Raises NotRunning, and Trouble for what
+    it answers that is no answer."""
+    try:
+        return call(state / SOCKET, verb, **how)
+    except NotRunning:
+        raise
     except Told as told:
         raise Trouble(f"{told.name}: {told}") from None
     except MailError as problem:
         raise Trouble(str(problem)) from None
-    return ask_files(state / "queue", verb, on_piece, arguments)
 
 
 def state_folder(obj: Obj) -> Path:

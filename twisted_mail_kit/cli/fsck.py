@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from twisted_mail_kit.cli.asking import Obj, Trouble, become_owner, state_folder
+from twisted_mail_kit.cli.asking import Obj, Trouble, ask_running, become_owner, state_folder
 from twisted_mail_kit.cli.words import harmless
-from twisted_mail_kit.control.client import NotRunning, Told, call
-from twisted_mail_kit.control.place import LOCK, SOCKET, take_lock
+from twisted_mail_kit.control.client import NotRunning
+from twisted_mail_kit.control.place import LOCK, take_lock
 from twisted_mail_kit.errors import ConfigurationError, MailError
 
 COULD_NOT = 2
@@ -66,12 +66,10 @@ def _end(lines: list[str]) -> None:
 
 def _ask(state: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = call(state / SOCKET, "store.check", seconds=600.0)
+        found: dict[str, Any] = ask_running(state, "store.check", seconds=600.0)
         return found
     except NotRunning:
         click.echo("the server is not running: reading the store's files", err=True)
-    except Told as told:
-        raise MailError(f"{told.name}: {told}") from None
     from twisted_mail_kit.control.store_verbs import plain, together
     from twisted_mail_kit.queue.sqlite import fsck as queue
     from twisted_mail_kit.stores.sqlite.fsck import check

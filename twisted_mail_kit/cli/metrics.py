@@ -7,10 +7,8 @@ import sys
 
 import click
 
-from twisted_mail_kit.cli.asking import Obj, Trouble, state_folder
-from twisted_mail_kit.control.client import NotRunning, Told, call
-from twisted_mail_kit.control.place import SOCKET
-from twisted_mail_kit.errors import MailError
+from twisted_mail_kit.cli.asking import Obj, Trouble, ask_running, state_folder
+from twisted_mail_kit.control.client import NotRunning
 
 
 @click.command()
@@ -21,15 +19,10 @@ def noun(obj: Obj, as_json: bool) -> None:
 
     Exit codes: 0 here they are, 1 the server is not running, or does not answer.
     """
-    state = state_folder(obj)
     try:
-        gathered = call(state / SOCKET, "metrics")
+        gathered = ask_running(state_folder(obj), "metrics")
     except NotRunning:
         raise Trouble("the server is not running: it alone knows its numbers") from None
-    except Told as told:
-        raise Trouble(f"{told.name}: {told}") from None
-    except MailError as problem:
-        raise Trouble(str(problem)) from None
     if as_json:
         click.echo(json.dumps(gathered, indent=1))
         return

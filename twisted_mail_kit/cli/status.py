@@ -8,11 +8,9 @@ from typing import Any
 
 import click
 
-from twisted_mail_kit.cli.asking import Obj, Trouble, state_folder
+from twisted_mail_kit.cli.asking import Obj, Trouble, ask_running, state_folder
 from twisted_mail_kit.cli.words import columns, harmless, span
-from twisted_mail_kit.control.client import NotRunning, Told, call
-from twisted_mail_kit.control.place import SOCKET
-from twisted_mail_kit.errors import MailError
+from twisted_mail_kit.control.client import NotRunning
 
 
 @click.command()
@@ -23,15 +21,10 @@ def noun(obj: Obj, as_json: bool) -> None:
 
     Exit codes: 0 all of it is there, 1 it is not running, or a worker is missing or does not answer.
     """
-    state = state_folder(obj)
     try:
-        found = call(state / SOCKET, "status")
+        found = ask_running(state_folder(obj), "status")
     except NotRunning:
         raise Trouble("the server is not running") from None
-    except Told as told:
-        raise Trouble(f"{told.name}: {told}") from None
-    except MailError as problem:
-        raise Trouble(str(problem)) from None
     click.echo(json.dumps(found, indent=1) if as_json else "\n".join(lines(found)))
     if not all(one["sessions"] is not None for one in found["workers"]):
         raise SystemExit(1)

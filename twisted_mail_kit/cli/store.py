@@ -11,12 +11,12 @@ from typing import Any
 
 import click
 
-from twisted_mail_kit.cli.asking import Obj, Trouble, state_folder
+from twisted_mail_kit.cli.asking import Obj, Trouble, ask_running, state_folder
 from twisted_mail_kit.cli.common import run
 from twisted_mail_kit.cli.fsck import _store_folder
 from twisted_mail_kit.cli.words import harmless
-from twisted_mail_kit.control.client import NotRunning, Told, call
-from twisted_mail_kit.control.place import LOCK, SOCKET, take_lock
+from twisted_mail_kit.control.client import NotRunning
+from twisted_mail_kit.control.place import LOCK, take_lock
 from twisted_mail_kit.errors import ConfigurationError, MailError
 
 LONG = 600.0
@@ -54,14 +54,12 @@ def ask(obj: Obj, verb: str, on_files: Callable[[Path], Found], **arguments: Any
     """The answer of the running server; where none runs, what `on_files` makes of the state folder. Raises Trouble."""
     state = state_folder(obj)
     try:
-        try:
-            found: Found = call(state / SOCKET, verb, seconds=LONG, **arguments)
-            return found
-        except NotRunning:
-            click.echo("the server is not running: working on the store's files", err=True)
-            return on_files(state)
-    except Told as told:
-        raise Trouble(f"{told.name}: {told}") from None
+        found: Found = ask_running(state, verb, seconds=LONG, **arguments)
+        return found
+    except NotRunning:
+        click.echo("the server is not running: working on the store's files", err=True)
+    try:
+        return on_files(state)
     except ConfigurationError as problem:
         raise Trouble("\n".join(problem.problems)) from None
     except MailError as problem:

@@ -7,6 +7,7 @@ from pathlib import Path
 from twisted_mail_kit.metrics import catalogue as _catalogue  # noqa: F401  # they are there once they are defined
 from twisted_mail_kit.metrics.instruments import Metric, every
 from twisted_mail_kit.metrics.limits import LIMITS
+from twisted_mail_kit.reference import write_below
 
 MARK = "<!-- made by `python -m twisted_mail_kit.monitor.reference`; do not edit below -->\n"
 _TOGETHER = {"sum": "added up", "max": "the greatest", "min": "the least"}
@@ -32,10 +33,8 @@ def _row(metric: Metric) -> str:
 
 
 def main() -> None:
-    """Write the reference into docs/metrics.md of the working tree, below the mark."""
-    document = Path("docs/metrics.md")
-    above, _, _ = document.read_text().partition(MARK)
-    document.write_text(f"{above.rstrip()}\n\n{MARK}\n{reference()}")
+    """Write the reference into docs/metrics.md of the working tree."""
+    write_below(Path("docs/metrics.md"), MARK, reference())
 
 
 if __name__ == "__main__":

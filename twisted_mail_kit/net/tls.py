@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from OpenSSL import SSL, crypto
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLContextFactory
-from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVersion
+from twisted.internet.ssl import CertificateOptions, TLSVersion
 from zope.interface import implementer
 
 from twisted_mail_kit.errors import ConfigurationError
@@ -40,28 +42,52 @@ class Certificates:
             if not path.is_file():
                 raise ConfigurationError([f"{path}: no such file"])
         try:
-            context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
+            context = _new_context()
             context.use_certificate_chain_file(str(self.certificate))
             context.use_privatekey_file(str(self.key))
             context.check_privatekey()
-            first = crypto.load_certificate(crypto.FILETYPE_PEM, self.certificate.read_bytes())
-        except (SSL.Error, crypto.Error, OSError) as problem:
+            first = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        except (SSL.Error, ValueError, OSError) as problem:
             raise ConfigurationError([f"{self.certificate}: cannot be used with {self.key}: {problem}"]) from problem
-        self._ends = first.to_cryptography().not_valid_after_utc.timestamp()
+        self._ends = first.not_valid_after_utc.timestamp()
         return context
 
 
-def self_signed(hostname: str) -> PrivateCertificate:
+@implementer(IOpenSSLContextFactory)
+class GivenCertificates:
+    """As `Certificates`, from the octets of PEM files."""
+
+    def __init__(self, chain: bytes, key: bytes | None = None) -> None:
+        """Without a `key` it is among the octets of the chain. Raises whatever OpenSSL and cryptography say."""
+        first, *others = x509.load_pem_x509_certificates(chain)
+        self._context = _new_context()
+        # Not as options of Twisted's: these want pyOpenSSL's own objects, which pyOpenSSL wants no more.
+        self._context.use_certificate(first)
+        for one in others:
+            self._context.add_extra_chain_cert(one)
+        private: Any = load_pem_private_key(key or chain, None)  # OpenSSL refuses those kinds that it cannot use
+        self._context.use_privatekey(private)
+        self._context.check_privatekey()
+
+    def getContext(self) -> SSL.Context:
+        """What Twisted asks for each connection."""
+        return self._context
+
+
+def _new_context() -> SSL.Context:
+    context: SSL.Context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
+    return context
+
+
+def self_signed(hostname: str) -> GivenCertificates:
     """A certificate that nobody vouches for; for tests."""
-    made: PrivateCertificate = PrivateCertificate.loadPEM(self_signed_pem(hostname))
-    return made
+    return GivenCertificates(self_signed_pem(hostname))
 
 
 def self_signed_pem(hostname: str) -> bytes:
     """A certificate that nobody vouches for and its key, for `Certificates` to read; for the demo."""
     import datetime
 
-    from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import NameOID

@@ -221,7 +221,7 @@ class Worker(ProcessProtocol):
         descriptors = {0: "w", 1: "r", 2: "r", LINE: theirs.fileno()}
         descriptors.update(enumerate(self._crew.descriptors, LINE + 1))
         try:
-            process = self._crew.reactor.spawnProcess(
+            self._crew.reactor.spawnProcess(
                 self,
                 sys.executable,
                 [sys.executable, "-m", "twisted_mail_kit.workers"],
@@ -229,7 +229,6 @@ class Worker(ProcessProtocol):
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"},
                 childFDs=descriptors,
             )
-            self.pid = process.pid
             ours.setblocking(False)
             adopt_line(self._crew.reactor, ours.fileno(), self.line)
         finally:
@@ -302,6 +301,11 @@ class Worker(ProcessProtocol):
         self.kill()
 
     # --- what Twisted calls ------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """The process is there; it may have ended, and its number be forgotten, before spawnProcess returns."""
+        assert self.transport is not None
+        self.pid = self.transport.pid
 
     def outReceived(self, data: bytes) -> None:
         """It has no log of its own; what gets here is from before it has its line, or from beneath Python."""

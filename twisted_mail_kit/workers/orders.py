@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
-from OpenSSL import crypto
-from twisted.internet.interfaces import IOpenSSLContextFactory
-from twisted.internet.ssl import CertificateOptions, TLSVersion
-from zope.interface import implementer
 
 from twisted_mail_kit._version import __version__
 from twisted_mail_kit.config import Config, load
 from twisted_mail_kit.errors import ConfigurationError
+from twisted_mail_kit.net.tls import GivenCertificates
 from twisted_mail_kit.workers.sockets import SharedSocket
 
 
@@ -46,7 +41,12 @@ class Snapshot:
 
     def certificates(self) -> GivenCertificates | None:
         """The certificates. Raises ConfigurationError."""
-        return None if self.pem is None else GivenCertificates(*self.pem, self.path)
+        if self.pem is None:
+            return None
+        try:
+            return GivenCertificates(*self.pem)
+        except Exception as problem:
+            raise ConfigurationError([f"{self.path}: [tls] the certificate cannot be used: {problem}"]) from problem
 
 
 @frozen(kw_only=True)
@@ -78,28 +78,3 @@ class Orders:
 VERSION = f"{__version__}, Python {platform.python_version()}"
 """Both ends of a line have to be of the same one: what travels between them is their own objects. A worker that is
 started after an upgrade of the package on disk is not."""
-
-_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-
-
-@implementer(IOpenSSLContextFactory)
-class GivenCertificates:
-    """As `net.tls.Certificates`, from octets."""
-
-    def __init__(self, chain: bytes, key: bytes, where: Path) -> None:
-        try:
-            first, *others = [crypto.load_certificate(crypto.FILETYPE_PEM, pem) for pem in _CERTIFICATE.findall(chain)]
-            options = CertificateOptions(
-                privateKey=crypto.load_privatekey(crypto.FILETYPE_PEM, key),
-                certificate=first,
-                extraCertChain=others,
-                raiseMinimumTo=TLSVersion.TLSv1_2,
-            )
-            self._context = options.getContext()
-            self._context.check_privatekey()
-        except Exception as problem:
-            raise ConfigurationError([f"{where}: [tls] the certificate cannot be used: {problem}"]) from problem
-
-    def getContext(self) -> Any:
-        """What Twisted asks for each connection."""
-        return self._context

@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
-from itertools import chain
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from twisted_mail_kit.mail.queued import TraceEvent
 from twisted_mail_kit.queue.sqlite.rows import Row
-from twisted_mail_kit.stores.sqlite.batch import Insert
+from twisted_mail_kit.stores.sqlite.statements import ForEach, Insert
 
 # Hot path. At each statement the thread gives the interpreter to the reactor and has to wait until it gets it back,
 # which takes longer than the statement itself: twenty messages that come together, and twenty that leave, take about
 # as many statements as one.
-
-
-class ForEach:
-    """A statement for many keys at once, with the same `term` for each of them."""
-
-    SIZES = (1, 4, 16, 64)
-
-    def __init__(self, sql: str, term: str, between: str = ",") -> None:
-        """`sql` has ``{}`` where the terms go."""
-        self._sql = {size: sql.format(between.join([term] * size)) for size in self.SIZES}
-
-    def run(self, connection: sqlite3.Connection, keys: Collection[Row]) -> list[Row]:
-        """What the statements return. A key may be named twice where there are fewer than a statement has room for."""
-        found: list[Row] = []
-        left = list(keys)
-        while left:
-            size = next((size for size in self.SIZES if size >= len(left)), self.SIZES[-1])
-            some, left = left[:size], left[size:]
-            some += some[-1:] * (size - len(some))
-            found += connection.execute(self._sql[size], tuple(chain.from_iterable(some))).fetchall()
-        return found
-
 
 INSERT_MESSAGES = Insert("INSERT INTO messages", "(?,?,?,?)")
 INSERT_BLOBS = Insert("INSERT OR IGNORE INTO blobs", "(?,?,?,?)")

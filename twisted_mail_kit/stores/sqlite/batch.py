@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from twisted_mail_kit.errors import AccountNotFound
 from twisted_mail_kit.stores.sqlite import rows
 from twisted_mail_kit.stores.sqlite.segments import SegmentLog
+from twisted_mail_kit.stores.sqlite.statements import Insert, portions
 
 
 class AccountRow:
@@ -42,24 +42,6 @@ class MailboxRow:
         self.total = total
         self.unseen = unseen
         self.size = size
-
-
-class Insert:
-    """An INSERT of many rows at once: each statement costs a hand-over between threads, so fewer are better."""
-
-    SIZES = (64, 32, *range(16, 0, -1))
-
-    def __init__(self, head: str, values: str, tail: str = "") -> None:
-        self._sql = {size: f"{head} VALUES {', '.join([values] * size)} {tail}" for size in self.SIZES}
-
-    def run(self, connection: sqlite3.Connection, new: Sequence[tuple[Any, ...]]) -> None:
-        """Put in all of them."""
-        start, left = 0, len(new)
-        for size in self.SIZES:
-            while left >= size:
-                some = new[start : start + size]
-                connection.execute(self._sql[size], tuple(chain.from_iterable(some)))
-                start, left = start + size, left - size
 
 
 INSERT_ENTRIES = Insert("INSERT INTO entries", "(?,?,?,?,?,?)")
@@ -249,10 +231,7 @@ class Batch:
     def _answers(self, periods: list[int], keys: list[bytes]) -> dict[bytes, str]:
         recent = ",".join(map(str, periods))
         found: dict[bytes, str] = {}
-        for start in range(0, len(keys), 64):
-            some = keys[start : start + 64]
-            # Few different statements: sqlite3 keeps them prepared.
-            some += [some[-1]] * (next(size for size in (1, 2, 4, 8, 16, 32, 64) if size >= len(some)) - len(some))
+        for some in portions(keys, (1, 2, 4, 8, 16, 32, 64)):
             marks = ",".join("?" * len(some))
             found.update(
                 self.execute(f"SELECT key, answer FROM tokens WHERE period IN ({recent}) AND key IN ({marks})", some)

@@ -11,6 +11,7 @@ from twisted_mail_kit.errors import AccountNotFound, MailboxNotFound, StateTooOl
 from twisted_mail_kit.mail.facts import Changes, Listing, ListingSince, Mailbox, Message, Removal
 from twisted_mail_kit.stores.sqlite import rows
 from twisted_mail_kit.stores.sqlite.segments import Location, Place
+from twisted_mail_kit.stores.sqlite.statements import portions
 
 SHORT = 300
 """So many rows are read in the reactor thread: under a millisecond."""
@@ -25,8 +26,7 @@ _ENTRIES = "entries INDEXED BY entries_modseq"
 _MESSAGES = f"{_ENTRIES} LEFT JOIN facts ON facts.id = entries.id"
 _LAST = (1 << 63) - 1
 _UID = rows.UID_LIMIT - 1
-_AT_ONCE = 500
-_SIZES = (1, 8, 64, _AT_ONCE)
+_SIZES = (1, 8, 64, 500)
 """Ids that are named in one statement."""
 _PLACES = {
     size: f'SELECT blob, segment, "offset", size FROM blobs WHERE account = ? AND blob IN ({",".join("?" * size)})'
@@ -74,10 +74,7 @@ def by_uids(
         there = {base + uid for uid in wanted}
         return [row for row in found if row[0] in there]
     result: list[Any] = []
-    for start in range(0, len(wanted), _AT_ONCE):
-        ids = [base + uid for uid in wanted[start : start + _AT_ONCE]]
-        # Few different statements: sqlite3 keeps them prepared.
-        ids += [ids[-1]] * (next(size for size in _SIZES if size >= len(ids)) - len(ids))
+    for ids in portions([base + uid for uid in wanted], _SIZES):
         marks = ",".join("?" * len(ids))
         result += connection.execute(f"SELECT {columns} FROM {table} WHERE id IN ({marks}) ORDER BY id", ids)
     return result
@@ -204,11 +201,8 @@ class Reader:
     def places(self, account: int, numbers: Sequence[int]) -> list[Place | None]:
         """Where these blobs are; None for one that the account may not read, or that is not there."""
         found: list[Place | None] = []
-        for start in range(0, len(numbers), _AT_ONCE):
-            some = numbers[start : start + _AT_ONCE]
-            size = next(size for size in _SIZES if size >= len(some))
-            # As in `by_uids`; a range would have the blobs of all accounts in it.
-            found += self.execute(_PLACES[size], (account, *some, *[some[-1]] * (size - len(some))))
+        for some in portions(numbers, _SIZES):  # a range would have the blobs of all accounts in it
+            found += self.execute(_PLACES[len(some)], (account, *some))
         if [place[0] for place in found if place] == numbers:
             return found  # they came in the order of their UIDs, as most do
         known = {place[0]: place for place in found if place}
