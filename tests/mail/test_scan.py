@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twisted_mail_kit.mail import packedtree
 from twisted_mail_kit.mail.part import ScanLimits
 from twisted_mail_kit.mail.scan import _scan_usual, outline_of, scan_whole
 from twisted_mail_kit.mail.summary import pack
@@ -55,7 +56,9 @@ MULTIPART_PIECES = st.sampled_from(
     [
         b"\r\n--b\r\n", b"\r\n--b\r\n\r\n", b"\r\n--b--\r\n", b"\n--b\n", b"--b\r\n", b"\r\n--b \t\r\n",
         b"\r\n--bb\r\n", b"\r\n--c\r\n", b"\r\n--c--\r\n", b"\r\n--c", b"\r\n\r\n", b"\r\n", b"\r", b"words", b"=20",
-        b"\r\n--" + b"b" * 1200, b"X: y\r\n" * 20, b"Content-Disposition: attachment\r\n",
+        b"\r\n--" + b"b" * 1200, b"X: y\r\n" * 20, b"Content-Disposition: attachment; filename=x\r\n",
+        b"Content-ID: <x>\r\nContent-Language: en, de\r\n", b"Content-Description: words\r\nContent-MD5: x\r\n",
+        b"Content-Location: \"\r\n", b"Content-ID:\r\n", b"Content-Type: text/x; a=" + b"b" * 300 + b"; c=d\r\n",
         b"Content-Type: text/plain\r\n\r\nhello", b"Content-Type: text/html; charset=utf-8\r\n\r\n<p>hello",
         b"Content-Type: multipart/alternative; boundary=c\r\n\r\n", b"Content-Type: message/rfc822\r\n\r\n",
         b"Content-Type: multipart/digest; boundary=b\r\n\r\n",
@@ -71,7 +74,11 @@ MULTIPARTS = st.tuples(
 @settings(max_examples=500)
 @given(MULTIPARTS, st.sampled_from([ScanLimits(), LIMITS, ScanLimits(parts=3), ScanLimits(depth=1, details=40)]))
 def test_it_is_what_the_scanner_finds_in_any_multipart(octets: bytes, limits: ScanLimits) -> None:
-    assert scan_whole(octets, limits) == scan(octets, limits=limits)
+    structure = scan_whole(octets, limits)
+    assert structure == scan(octets, limits=limits)
+    tree, written = packedtree.pack_and_write(structure.root)
+    assert packedtree.unpack(tree) == structure.root
+    assert packedtree.body(tree, extended=True) == written
 
 
 def test_many_lines_that_look_like_a_delimiter_do_not_hold_it_up() -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Final
 
-from twisted_mail_kit.mail.imapform import NO_ENVELOPE, string
+from twisted_mail_kit.mail.imapform import NO_ENVELOPE, nstring, string
 from twisted_mail_kit.mail.part import Parameters, Part, Place
 
 _CONTENT_ID, _DESCRIPTION, _MD5, _DISPOSITION, _LANGUAGE, _LOCATION, _MESSAGE = (1 << bit for bit in range(7))
@@ -27,26 +27,74 @@ _MOST_KNOWN: Final = 200
 
 def pack(root: Part) -> bytes:
     """The tree as octets."""
+    return pack_and_write(root)[0]
+
+
+def pack_and_write(root: Part) -> tuple[bytes, bytes]:
+    """`pack`, and `body` of it, extended. Hot path: of every message that is delivered."""
     fields: list[bytes] = []
-    _pack_part(root, fields)
-    return b"\0".join(fields)
+    written = _pack_part(root, fields)
+    return (b"\0".join(fields) if len(fields) > 1 else fields[0]), written
 
 
-def pack_and_write(root: Part, most: int) -> tuple[bytes, bytes]:
-    """`pack`, and `body` of it, extended, where neither has more than so many octets; else nothing for the second.
-
-    Hot path: of every message that is delivered.
-    """
-    form = _bare_leaf(root)
-    if form is None:
-        packed = pack(root)
-        written = body(packed, extended=True) if len(packed) <= most else b""
-        return packed, written if len(written) <= most else b""
-    tail, template = form
-    counted = (root.end - root.body_start, root.lines) if root.type == "text" else (root.end - root.body_start,)
-    return _BARE % (root.header_start, root.body_start, root.end, root.lines, len(root.parameters), tail), (
-        template % counted
+def _pack_part(part: Part, fields: list[bytes]) -> bytes:
+    """Add the part's fields, and give its BODYSTRUCTURE."""
+    known = _bare_leaf(part)
+    if known is not None:
+        packed, template = known
+        size, lines = part.end - part.body_start, part.lines
+        fields.append(_BARE % (part.header_start, part.body_start, part.end, lines, len(part.parameters), packed))
+        return template % (size, lines) if part.type == "text" else template % size
+    mask = (
+        (part.content_id is not None and _CONTENT_ID)
+        | (part.description is not None and _DESCRIPTION)
+        | (part.md5 is not None and _MD5)
+        | (part.disposition is not None and _DISPOSITION)
+        | (bool(part.language) and _LANGUAGE)
+        | (part.location is not None and _LOCATION)
+        | (part.message is not None and _MESSAGE)
     )
+    fields.append(
+        b"%x %x %x %x %x %x %x"
+        % (mask, part.header_start, part.body_start, part.end, part.lines, len(part.parameters), len(part.children))
+    )
+    main, sub, encoding = part.type.encode("ascii"), part.subtype.encode("ascii"), part.encoding.encode("ascii")
+    fields.append(b"%b/%b/%b" % (main, sub, encoding))
+    parameters = list(chain.from_iterable(part.parameters))
+    fields += parameters
+    disposition = language = b"NIL"
+    inner = b""
+    if mask:
+        if part.content_id is not None:
+            fields.append(part.content_id)
+        if part.description is not None:
+            fields.append(part.description)
+        if part.md5 is not None:
+            fields.append(part.md5)
+        if part.disposition is not None:
+            name, its_parameters = (
+                part.disposition.encode("ascii"),
+                list(chain.from_iterable(part.disposition_parameters)),
+            )
+            fields.append(b"%x %b" % (len(part.disposition_parameters), name))
+            fields += its_parameters
+            disposition = _disposition(name, its_parameters)
+        if part.language:
+            fields.append(b" ".join(part.language))
+            language = _language(part.language)
+        if part.location is not None:
+            fields.append(part.location)
+        if part.message is not None:
+            envelope = part.envelope or NO_ENVELOPE
+            fields.append(envelope)
+            inner = _message(envelope, _pack_part(part.message, fields), part.lines)
+    more = b" %b %b %b" % (disposition, language, nstring(part.location))
+    if part.children:
+        children = [_pack_part(child, fields) for child in part.children]
+        return _multipart(children, sub, b" " + _list(parameters) + more)
+    leaf = _leaf(main, sub, parameters, nstring(part.content_id), nstring(part.description), encoding)
+    size = part.end - part.body_start
+    return _sized(leaf, main, size, part.lines, inner, b" " + nstring(part.md5) + more)
 
 
 def _bare_leaf(part: Part) -> tuple[bytes, bytes] | None:
@@ -63,49 +111,6 @@ def _bare_leaf(part: Part) -> tuple[bytes, bytes] | None:
 def _known_leaf(main: str, sub: str, encoding: str, parameters: Parameters) -> tuple[bytes, bytes]:
     fields = (f"{main}/{sub}/{encoding}".encode("ascii"), *chain.from_iterable(parameters))
     return b"\0".join(fields), _plain_leaf(fields, extended=True)
-
-
-def _pack_part(part: Part, fields: list[bytes]) -> None:
-    form = _bare_leaf(part)
-    if form is not None:
-        fields.append(_BARE % (part.header_start, part.body_start, part.end, part.lines, len(part.parameters), form[0]))
-        return
-    mask = (
-        (part.content_id is not None and _CONTENT_ID)
-        | (part.description is not None and _DESCRIPTION)
-        | (part.md5 is not None and _MD5)
-        | (part.disposition is not None and _DISPOSITION)
-        | (bool(part.language) and _LANGUAGE)
-        | (part.location is not None and _LOCATION)
-        | (part.message is not None and _MESSAGE)
-    )
-    fields.append(
-        b"%x %x %x %x %x %x %x"
-        % (mask, part.header_start, part.body_start, part.end, part.lines, len(part.parameters), len(part.children))
-    )
-    fields.append(f"{part.type}/{part.subtype}/{part.encoding}".encode("ascii"))
-    for parameter in part.parameters:
-        fields.extend(parameter)
-    if mask:
-        if part.content_id is not None:
-            fields.append(part.content_id)
-        if part.description is not None:
-            fields.append(part.description)
-        if part.md5 is not None:
-            fields.append(part.md5)
-        if part.disposition is not None:
-            fields.append(b"%x %b" % (len(part.disposition_parameters), part.disposition.encode("ascii")))
-            for parameter in part.disposition_parameters:
-                fields.extend(parameter)
-        if part.language:
-            fields.append(b" ".join(part.language))
-        if part.location is not None:
-            fields.append(part.location)
-        if part.message is not None:
-            fields.append(part.envelope or NO_ENVELOPE)
-            _pack_part(part.message, fields)
-    for child in part.children:
-        _pack_part(child, fields)
 
 
 def unpack(packed: bytes) -> Part:
@@ -203,15 +208,15 @@ def _body(fields: Sequence[bytes], at: int, extended: bool) -> tuple[bytes, int]
     at += 1
     after = at + 1 + 2 * int(parameter_count, 16)
     if flags == _NOTHING and child_count == _NOTHING:
-        leaf = tuple(fields[at:after])
-        is_short = sum(map(len, leaf)) <= _MOST_KNOWN
-        template = (_known_plain_leaf if is_short else _plain_leaf)(leaf, extended)
+        bare = tuple(fields[at:after])
+        is_short = sum(map(len, bare)) <= _MOST_KNOWN
+        template = (_known_plain_leaf if is_short else _plain_leaf)(bare, extended)
         size = int(ends, 16) - int(begins, 16)
         if template[:8] == b'("text" ':
             return template % (size, int(lines, 16)), after
         return template % size, after
     main, sub, encoding = fields[at].split(b"/")
-    parameters = _list(fields[at + 1 : after])
+    parameters = fields[at + 1 : after]
     at, mask = after, int(flags, 16)
     content_id = description = md5 = location = language = disposition = b"NIL"
     if mask & _CONTENT_ID:
@@ -223,41 +228,61 @@ def _body(fields: Sequence[bytes], at: int, extended: bool) -> tuple[bytes, int]
     if mask & _DISPOSITION:
         count, _, name = fields[at].partition(b" ")
         after = at + 1 + 2 * int(count, 16)
-        disposition, at = b"(%b %b)" % (string(name), _list(fields[at + 1 : after])), after
+        disposition, at = _disposition(name, fields[at + 1 : after]), after
     if mask & _LANGUAGE:
-        tags = [b'"%b"' % tag for tag in fields[at].split(b" ")]
-        language, at = b"(%b)" % b" ".join(tags), at + 1
+        language, at = _language(fields[at].split(b" ")), at + 1
     if mask & _LOCATION:
         location, at = string(fields[at]), at + 1
     inner = b""
     if mask & _MESSAGE:
         form, after = _body(fields, at + 1, extended)
-        inner, at = b" %b %b %d" % (fields[at], form, int(lines, 16)), after
+        inner, at = _message(fields[at], form, int(lines, 16)), after
+    more = b" %b %b %b" % (disposition, language, location) if extended else b""
     if child_count != _NOTHING:
         children = []
         for _ in range(int(child_count, 16)):
             form, at = _body(fields, at, extended)
             children.append(form)
-        form = b"%b %b" % (b"".join(children), string(sub))
-        if extended:
-            form = b"%b %b %b %b %b" % (form, parameters, disposition, language, location)
-        return b"(%b)" % form, at
-    form = b"%b %b %b %b %b %b %d" % (
+        return _multipart(children, sub, b" " + _list(parameters) + more if extended else b""), at
+    leaf = _leaf(main, sub, parameters, content_id, description, encoding)
+    size = int(ends, 16) - int(begins, 16)
+    return _sized(leaf, main, size, int(lines, 16), inner, b" " + md5 + more if extended else b""), at
+
+
+def _multipart(children: Sequence[bytes], sub: bytes, more: bytes) -> bytes:
+    return b"(%b %b%b)" % (b"".join(children), string(sub), more)
+
+
+def _leaf(
+    main: bytes, sub: bytes, parameters: Sequence[bytes], content_id: bytes, description: bytes, encoding: bytes
+) -> bytes:
+    """Up to its size. Content-ID and description are strings already."""
+    return b"%b %b %b %b %b %b" % (
         string(main),
         string(sub),
-        parameters,
+        _list(parameters),
         content_id,
         description,
         string(encoding),
-        int(ends, 16) - int(begins, 16),
     )
+
+
+def _sized(leaf: bytes, main: bytes, size: int, lines: int, inner: bytes, more: bytes) -> bytes:
     if main == b"text":
-        form = b"%b %d" % (form, int(lines, 16))
-    else:
-        form += inner
-    if extended:
-        form = b"%b %b %b %b %b" % (form, md5, disposition, language, location)
-    return b"(%b)" % form, at
+        return b"(%b %d %d%b)" % (leaf, size, lines, more)
+    return b"(%b %d%b%b)" % (leaf, size, inner, more)
+
+
+def _message(envelope: bytes, form: bytes, lines: int) -> bytes:
+    return b" %b %b %d" % (envelope, form, lines)
+
+
+def _disposition(name: bytes, parameters: Sequence[bytes]) -> bytes:
+    return b"(%b %b)" % (string(name), _list(parameters))
+
+
+def _language(tags: Sequence[bytes]) -> bytes:
+    return b"(%b)" % b" ".join([b'"%b"' % tag for tag in tags])
 
 
 def _plain_leaf(fields: tuple[bytes, ...], extended: bool) -> bytes:

@@ -43,7 +43,9 @@ def pack(structure: Structure) -> bytes:
     """The octets that go with `Add`."""
     envelope = imapform.envelope(structure.header)
     preview = structure.preview.encode("utf-8", "replace")
-    tree, ready = packedtree.pack_and_write(structure.root, _MOST_READY)
+    tree, ready = packedtree.pack_and_write(structure.root)
+    if len(ready) > _MOST_READY or len(tree) > _MOST_READY:
+        ready = b""
     rest = b"%b%b%b" % (preview, tree, ready)
     sizes = (structure.header_size, len(envelope), len(preview), len(ready))
     first = crc32(envelope, crc32(_SIZES.pack(*sizes)))

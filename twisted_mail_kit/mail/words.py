@@ -12,6 +12,8 @@ from typing import Final
 _LINE_ENDS: Final = re.compile(rb"\r?\n|\r")
 # RFC 2047 2, read kindly: spaces in the text and padding that is missing occur in real mail.
 _ENCODED_WORD: Final = re.compile(rb"=\?([!->@-~]{1,100}+)\?([BbQq])\?([^?\r\n]*+)\?=")
+ASCII_CHARSETS: Final = ("", "us-ascii", "utf-8", "iso-8859-1")
+"""In which ASCII is what it is."""
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _NOT_BASE64: Final = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 
@@ -63,7 +65,7 @@ def _codec(charset: str) -> str | None:
 def decode_octets(octets: bytes, charset: str = "") -> str:
     """Text of that charset. Where it is unknown or us-ascii and the octets are not: UTF-8 if they are that, else
     windows-1252. What cannot be decoded becomes U+FFFD; there is never a lone surrogate in the result."""
-    if octets.isascii() and charset.lower() in ("", "us-ascii", "utf-8", "iso-8859-1"):
+    if octets.isascii() and charset.lower() in ASCII_CHARSETS:
         return octets.decode("ascii")
     codec = _codec(charset) if len(charset) <= 100 and charset.isascii() else None
     if codec is None or codec == "ascii":
