@@ -149,7 +149,9 @@ def bare(effort: Effort) -> None:
             what = f"{_octets(size)}, {sessions} sessions"
             if sessions == 20 and size == 2_000:
                 share = meter.rate(Ours.name) / meter.rate(Plain.name)
-                goals.at_least("the SMTP path with scan, trace fields and limits beside that without", 0.667, share)
+                goals.at_least(
+                    "the SMTP path with scan, trace fields, limits and metrics beside that without", 0.667, share
+                )
             for kind in kinds:
                 table.row(
                     what if kind is Ours else "",
@@ -160,9 +162,9 @@ def bare(effort: Effort) -> None:
                     "" if kind is Ours else f"{meter.seconds(Ours.name) / meter.seconds(kind.name):.1f}x",
                 )
     note(
-        "The second leaves out the MIME scan, the summary for IMAP, Received and the other trace fields, and limits by"
-        " the minute: `bench/plain_server.py`. Bare is our session and our store and nothing between them, no routing,"
-        " accounts, checks, settling, delivery token and log either: `bench/bare_server.py`."
+        "The second leaves out the MIME scan, the summary for IMAP, Received and the other trace fields, limits by the"
+        " minute and metrics: `bench/plain_server.py`. Bare is our session and our store and nothing between them, no"
+        " routing, accounts, checks, settling, delivery token and log either: `bench/bare_server.py`."
     )
 
 

@@ -163,7 +163,7 @@ class Ours(Server):
 class Plain(Ours):
     """The same with some things left out."""
 
-    name = "without scan, trace fields, limits"
+    name = "without scan, trace fields, limits, metrics"
     program = "from bench.plain_server import run; run()"
 
 

@@ -71,11 +71,11 @@ def test_offsets_are_nested_and_counts_are_right(name: str) -> None:
     message = CORPUS[name]
     structure = scan(message)
     assert structure.size == len(message) == structure.root.end
-    assert structure.lines == message.count(b"\n")
     assert structure.header_size == structure.root.body_start
     check_offsets(structure.root, len(message))
     for part in walk(structure.root):
-        assert part.lines == body(message, part).count(b"\n")
+        has_lines = part.type == "text" or part.message is not None
+        assert part.lines == (body(message, part).count(b"\n") if has_lines else 0)
     assert structure.has_8bit == (not message.isascii())
 
 

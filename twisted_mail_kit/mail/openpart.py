@@ -31,8 +31,13 @@ class OpenPart:
         self.message: Part | None = None
         self.envelope: bytes | None = None
 
+    @property
+    def has_lines(self) -> bool:
+        """Line ends in it are counted: see `Part.lines`."""
+        return self.fields.type in ("text", "message")
+
     def ended(self, end: int, lines: int) -> Part:
-        """It ends there, where so many line ends of the message have been passed."""
+        """It ends there, where so many line ends have been counted."""
         fields = self.fields
         message = self.message
         if fields.type == "multipart" and not self.children:
@@ -44,7 +49,7 @@ class OpenPart:
             header_start=self.header_start,
             body_start=self.body_start,
             end=end,
-            lines=lines - self.lines_before,
+            lines=lines - self.lines_before if fields.type == "text" or message is not None else 0,
             children=tuple(self.children),
             message=message,
             envelope=None if message is None else self.envelope or imapform.NO_ENVELOPE,

@@ -89,7 +89,6 @@ def _scan_usual(octets: bytes, limits: ScanLimits) -> Structure | None:
     index = header.index()
     return Structure(
         len(octets),
-        octets.count(b"\n", 0, start) + root.lines,
         header,
         start,
         root,
@@ -118,7 +117,9 @@ class _Parts:
         """The one with its body in ``[start:end)``, so many levels deep."""
         octets = self._octets
         children: tuple[Part, ...] = ()
+        lines = 0
         if fields.type == "text":
+            lines = octets.count(b"\n", start, end)
             if fields.disposition != "attachment":
                 charset = dict(fields.parameters).get(b"charset", b"").decode("latin-1")
                 sample = octets[start : min(end, start + HTML_SAMPLE)]
@@ -130,12 +131,7 @@ class _Parts:
             children = tuple(found)
         elif holds_message(fields):
             return None
-        # The lines of what is in it have been counted; of a large message that is what takes most of the time.
-        lines, at = 0, start
-        for child in children:
-            lines += octets.count(b"\n", at, child.body_start) + child.lines
-            at = child.end
-        return Part(*fields, header_start, start, end, lines + octets.count(b"\n", at, end), children, None, None)
+        return Part(*fields, header_start, start, end, lines, children, None, None)
 
     def _children(self, fields: MIMEFields, start: int, end: int, depth: int) -> list[Part] | None:
         """Of a multipart (RFC 2046 5.1.1)."""

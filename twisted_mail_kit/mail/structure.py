@@ -50,9 +50,10 @@ class Scanner:
         self._held = bytearray(b"\n")
         self._base = -1
         self._next = 0  # in `_held`: where to look next; always at a line end, or before one
-        self._counted = 1  # in `_held`: up to where line ends have been counted
+        self._counted = 1  # in `_held`: up to what has been passed
         self._size = 0
         self._lines = 0
+        self._counts_lines = True
         self._line_lengths = LineLengths()
         self._samples = Samples()
 
@@ -93,7 +94,6 @@ class Scanner:
         header = self._header
         return Structure(
             size=self._size,
-            lines=self._lines,
             header=header,
             header_size=self._header_size,
             root=self._root,
@@ -131,7 +131,8 @@ class Scanner:
         """Everything in `_held` before `to` belongs to the innermost part."""
         if to > self._counted:
             held = self._held
-            self._lines += held.count(b"\n", self._counted, to)
+            if self._counts_lines:
+                self._lines += held.count(b"\n", self._counted, to)
             if self._samples.is_open and not self._in_header:
                 self._samples.feed(held[self._counted : min(to, self._counted + self._samples.wanted)])
             self._counted = to
@@ -229,6 +230,11 @@ class Scanner:
             self._begin_part(self._base + self._counted)
         return True
 
+    def _look_at_lines(self) -> None:
+        """Line ends take time to count; in most of the octets there are, attachments, nobody wants to know."""
+        open_parts = self._open
+        self._counts_lines = open_parts[-1].has_lines or any(part.fields.type == "message" for part in open_parts)
+
     # --- parts -----------------------------------------------------------------------------------------------------
 
     def _begin_part(self, header_start: int) -> None:
@@ -244,6 +250,7 @@ class Scanner:
             part.lines_before = self._lines
             self._in_header = False
             self._delimiters = {}
+        self._look_at_lines()
 
     def _shorten_header(self, done: int) -> int:
         """Let go of what is above the limit in a header section that goes on; answers how far."""
@@ -286,6 +293,7 @@ class Scanner:
         fields = part.fields = read_mime_fields(headers, default, limits.parameters)
         if len(fields.parameters) >= limits.parameters:
             self._is_cut = True
+        self._look_at_lines()
         if fields.type == "text":
             self._sample(fields)
         elif fields.type == "multipart":
@@ -307,6 +315,7 @@ class Scanner:
         if not boundary:
             # RFC 2045 5.2: a Content-Type that cannot be read means plain text. So a person sees what is there.
             part.fields = unreadable(part.fields)
+            self._look_at_lines()
             self._sample(part.fields)
         elif len(self._open) > self._limits.depth:
             self._is_cut = True
@@ -346,6 +355,8 @@ class Scanner:
                 self._open[-1].children.append(built)
             else:
                 self._open[-1].message = built
+        if self._open:
+            self._look_at_lines()
         if had_boundary:
             self._set_delimiters()
 

@@ -17,7 +17,7 @@ from twisted_mail_kit.mail import imapform, packedtree
 from twisted_mail_kit.mail.part import Part, Place, Structure
 
 VERSION: Final = 2
-"""Another number for every change of the form, and of what a scan finds."""
+"""Another number for every change of the form, and of what clients are told by it."""
 
 _MAGIC: Final = 0x6D
 _HEAD: Final = Struct(">BBIIIIII")
