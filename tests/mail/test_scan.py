@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from twisted_mail_kit.mail import packedtree
@@ -62,16 +62,23 @@ MULTIPART_PIECES = st.sampled_from(
         b"Content-Type: text/plain\r\n\r\nhello", b"Content-Type: text/html; charset=utf-8\r\n\r\n<p>hello",
         b"Content-Type: multipart/alternative; boundary=c\r\n\r\n", b"Content-Type: message/rfc822\r\n\r\n",
         b"Content-Type: multipart/digest; boundary=b\r\n\r\n",
+        b"Content-Type: multipart/mixed; boundary=b--\r\n\r\n", b"Content-Type: multipart/mixed; boundary=b\r\n\r\n",
     ]
 )  # fmt: skip
 MULTIPARTS = st.tuples(
     st.sampled_from([b"mixed", b"digest", b"alternative"]),
+    st.sampled_from([b"b", b"b", b"b--", b"c"]),
     st.sampled_from([b"\r\n\r\n", b"\r\n\r\n--b\r\n", b"\n\n--b\n\n"]),
     st.lists(MULTIPART_PIECES, max_size=15).map(b"".join),
-).map(lambda made: b"Content-Type: multipart/%b; boundary=b%b%b" % made)
+).map(lambda made: b"Content-Type: multipart/%b; boundary=%b%b%b" % made)
 
 
 @settings(max_examples=500)
+@example(
+    b"Content-Type: multipart/mixed; boundary=b--\r\n\r\n--b--\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+    b"--b\r\n\r\nx\r\n--b--\r\n\r\nmore",
+    ScanLimits(),
+)
 @given(MULTIPARTS, st.sampled_from([ScanLimits(), LIMITS, ScanLimits(parts=3), ScanLimits(depth=1, details=40)]))
 def test_it_is_what_the_scanner_finds_in_any_multipart(octets: bytes, limits: ScanLimits) -> None:
     structure = scan_whole(octets, limits)

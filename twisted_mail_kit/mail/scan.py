@@ -104,13 +104,15 @@ def _scan_usual(octets: bytes, limits: ScanLimits) -> Structure | None:
 class _Parts:
     """The parts of one message; None stands for one that the scanner has to look at, and for what it is in."""
 
-    __slots__ = ("_details", "_limits", "_octets", "_parts", "samples")
+    __slots__ = ("_details", "_limits", "_lines", "_octets", "_parts", "samples")
 
     def __init__(self, octets: bytes, limits: ScanLimits) -> None:
         self._octets = octets
         self._limits = limits
         self._parts = 1
         self._details = 0
+        self._lines: list[bytes] = []
+        """Those that mean something to the multiparts we are in: what stands between their parts, and behind."""
         self.samples = Samples()
 
     def part(self, fields: MIMEFields, header_start: int, start: int, end: int, depth: int) -> Part | None:
@@ -140,6 +142,10 @@ class _Parts:
         if not boundary or depth > self._limits.depth:
             return None
         delimiter = b"--" + boundary
+        last = delimiter + b"--"
+        if delimiter in self._lines or last in self._lines:
+            return None
+        self._lines += delimiter, last
         needle = b"\n" + delimiter
         default = DIGESTED if fields.subtype == "digest" else PLAIN_TEXT
         children: list[Part] = []
@@ -150,7 +156,7 @@ class _Parts:
             if line_end < 0 and len(octets) - at > LONGEST_DELIMITER:
                 return None
             line = octets[at + 1 : line_end if line_end >= 0 else len(octets)].rstrip(b" \t\r")
-            is_last = len(line) == len(delimiter) + 2 and line[-2:] == b"--"
+            is_last = line == last
             if line != delimiter and not is_last:
                 misses += 1
                 if misses > _PATIENCE:
@@ -175,6 +181,7 @@ class _Parts:
             if child is None:
                 return None
             children.append(child)
+        del self._lines[-2:]
         return children
 
     def _child(self, default: MIMEFields, header_start: int, end: int, depth: int) -> Part | None:
