@@ -43,8 +43,8 @@ class Part(NamedTuple):
     end: int
     """The body is ``[body_start:end)``: without the line end that belongs to the next boundary (RFC 2046 5.1.1)."""
     lines: int
-    """Line ends (LF) in the body of a text, or of a part with an embedded message. Of all others nobody asks for them
-    (RFC 3501 7.4.2), and they are not counted: 0."""
+    """Line ends in the body of a text, or of a part with an embedded message: CR LF, or LF where the message's first
+    line ends in LF alone. Of all others nobody asks for them (RFC 3501 7.4.2), and they are not counted: 0."""
     children: tuple[Part, ...]
     """Of a multipart, at least one: where there is none in the message, an empty text/plain stands for it."""
     message: Part | None

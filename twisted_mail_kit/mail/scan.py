@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from twisted_mail_kit.mail.headers import Headers
-from twisted_mail_kit.mail.lines import LineLengths
+from twisted_mail_kit.mail.lines import LineLengths, line_end_of
 from twisted_mail_kit.mail.mimefields import (
     DIGESTED,
     PLAIN_TEXT,
@@ -104,11 +104,12 @@ def _scan_usual(octets: bytes, limits: ScanLimits) -> Structure | None:
 class _Parts:
     """The parts of one message; None stands for one that the scanner has to look at, and for what it is in."""
 
-    __slots__ = ("_details", "_limits", "_lines", "_octets", "_parts", "samples")
+    __slots__ = ("_details", "_limits", "_line_end", "_lines", "_octets", "_parts", "samples")
 
     def __init__(self, octets: bytes, limits: ScanLimits) -> None:
         self._octets = octets
         self._limits = limits
+        self._line_end = line_end_of(octets, octets.find(b"\n"))
         self._parts = 1
         self._details = 0
         self._lines: list[bytes] = []
@@ -121,7 +122,7 @@ class _Parts:
         children: tuple[Part, ...] = ()
         lines = 0
         if fields.type == "text":
-            lines = octets.count(b"\n", start, end)
+            lines = octets.count(self._line_end, start, end)
             if fields.disposition != "attachment":
                 charset = dict(fields.parameters).get(b"charset", b"").decode("latin-1")
                 sample = octets[start : min(end, start + HTML_SAMPLE)]

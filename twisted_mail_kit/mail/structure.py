@@ -8,7 +8,7 @@ from typing import Final
 
 from twisted_mail_kit.mail import imapform
 from twisted_mail_kit.mail.headers import Headers
-from twisted_mail_kit.mail.lines import LineLengths
+from twisted_mail_kit.mail.lines import LineLengths, line_end_of
 from twisted_mail_kit.mail.mimefields import (
     DIGESTED,
     OPAQUE,
@@ -54,6 +54,7 @@ class Scanner:
         self._size = 0
         self._lines = 0
         self._counts_lines = True
+        self._line_end = b""
         self._line_lengths = LineLengths()
         self._samples = Samples()
 
@@ -113,8 +114,9 @@ class Scanner:
         held = self._held
         held += octets
         self._scan(final=False)
-        # Let go of what nobody needs any more, but for the two octets that may be the line end before a boundary.
-        done = min(self._next - 1, self._counted)
+        # Let go of what nobody needs any more, but for the two octets that may be the line end before a boundary, and
+        # for the one that may be the CR of a line end that is still to be counted.
+        done = min(self._next, self._counted) - 1
         if self._in_header:
             done = self._shorten_header(done)
         if done > 0:
@@ -132,7 +134,7 @@ class Scanner:
         if to > self._counted:
             held = self._held
             if self._counts_lines:
-                self._lines += held.count(b"\n", self._counted, to)
+                self._count_lines(to)
             if self._samples.is_open and not self._in_header:
                 self._samples.feed(held[self._counted : min(to, self._counted + self._samples.wanted)])
             self._counted = to
@@ -230,6 +232,15 @@ class Scanner:
             self._begin_part(self._base + self._counted)
         return True
 
+    def _count_lines(self, to: int) -> None:
+        held, start = self._held, self._counted
+        if not self._line_end:
+            first = held.find(b"\n", start, to)
+            if first < 0:
+                return
+            self._line_end = line_end_of(held, first)
+        self._lines += held.count(self._line_end, start + 1 - len(self._line_end), to)
+
     def _look_at_lines(self) -> None:
         """Line ends take time to count; in most of the octets there are, attachments, nobody wants to know."""
         open_parts = self._open
@@ -261,7 +272,7 @@ class Scanner:
                 return done
             self._header_kept = bytes(self._held[start : start + limit])
         self._pass(self._next - 1)
-        return min(self._next - 1, self._counted)
+        return min(self._next, self._counted) - 1
 
     def _end_header(self, end: int, is_cut: bool = False) -> None:
         """The innermost part's header section goes up to `end`; with `is_cut` there is no blank line, and no body."""
