@@ -11,6 +11,7 @@ from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLContextFactory
 
+from tests.net.handshake import shake_hands
 from twisted_mail_kit.errors import ConfigurationError
 from twisted_mail_kit.net.tls import Certificates, GivenCertificates, self_signed_pem
 
@@ -23,20 +24,8 @@ def parts(hostname: str) -> tuple[bytes, bytes]:
 
 def shown(factory: IOpenSSLContextFactory) -> list[x509.Certificate]:
     """What a client is shown in a handshake."""
-    server = SSL.Connection(factory.getContext(), None)
-    server.set_accept_state()
     client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
-    client.set_connect_state()
-    for _ in range(3):
-        for one, other in ((client, server), (server, client)):
-            try:
-                one.do_handshake()
-            except SSL.WantReadError:
-                pass
-            try:
-                other.bio_write(one.bio_read(100_000))
-            except SSL.WantReadError:
-                pass
+    shake_hands(client, SSL.Connection(factory.getContext(), None))
     return [one.to_cryptography() for one in client.get_peer_cert_chain() or ()]
 
 

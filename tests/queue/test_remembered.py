@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 
 import pytest
 
-from twisted_mail_kit.mail.address import Address
 from twisted_mail_kit.mail.envelope import Envelope, Peer
 from twisted_mail_kit.queue.remembered import Remembered
+from twisted_mail_kit.testing.contracts import spool_octets
 
-FULL = Envelope(
-    sender=Address("ann", "example.net"),
-    peer=Peer("192.0.2.7", service="submission", login="ann"),
-    trace_id="abc",
-    body="8BITMIME",
-    smtputf8=True,
-    size=77,
-    ret="HDRS",
-    envid="QQ314159",
-    auth="ann@example.net",
-    require_tls=True,
-    received_at=1234.5,
-)
+FULL = replace(spool_octets.FULL, trace_id="abc")
 NOT_SAID = Envelope(FULL.sender, FULL.peer, "abc")
 
 

@@ -82,6 +82,11 @@ def boundary_of(fields: MIMEFields) -> bytes:
     return boundary if len(boundary) <= _LONGEST_BOUNDARY else b""
 
 
+def charset_of(fields: MIMEFields) -> str:
+    """What a text says that it is written in; nothing where it does not say."""
+    return dict(fields.parameters).get(b"charset", b"").decode("latin-1")
+
+
 _OTHERS: Final = frozenset(
     b"content-" + name for name in (b"disposition", b"language", b"id", b"description", b"md5", b"location")
 )

@@ -31,11 +31,6 @@ class OpenPart:
         self.message: Part | None = None
         self.envelope: bytes | None = None
 
-    @property
-    def has_lines(self) -> bool:
-        """Line ends in it are counted: see `Part.lines`."""
-        return self.fields.type in ("text", "message")
-
     def ended(self, end: int, lines: int) -> Part:
         """It ends there, where so many line ends have been counted."""
         fields = self.fields

@@ -25,16 +25,11 @@ _MOST_KNOWN: Final = 200
 """Octets of a type and its parameters that are remembered. What is longer is seldom said twice, and may be hostile."""
 
 
-def pack(root: Part) -> bytes:
-    """The tree as octets."""
-    return pack_and_write(root)[0]
-
-
 def pack_and_write(root: Part) -> tuple[bytes, bytes]:
-    """`pack`, and `body` of it, extended. Hot path: of every message that is delivered."""
+    """The tree as octets, and `body` of it, extended. Hot path: of every message that is delivered."""
     fields: list[bytes] = []
     written = _pack_part(root, fields)
-    return (b"\0".join(fields) if len(fields) > 1 else fields[0]), written
+    return b"\0".join(fields), written
 
 
 def _pack_part(part: Part, fields: list[bytes]) -> bytes:
@@ -72,10 +67,8 @@ def _pack_part(part: Part, fields: list[bytes]) -> bytes:
         if part.md5 is not None:
             fields.append(part.md5)
         if part.disposition is not None:
-            name, its_parameters = (
-                part.disposition.encode("ascii"),
-                list(chain.from_iterable(part.disposition_parameters)),
-            )
+            name = part.disposition.encode("ascii")
+            its_parameters = list(chain.from_iterable(part.disposition_parameters))
             fields.append(b"%x %b" % (len(part.disposition_parameters), name))
             fields += its_parameters
             disposition = _disposition(name, its_parameters)

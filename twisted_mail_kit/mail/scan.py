@@ -12,6 +12,7 @@ from twisted_mail_kit.mail.mimefields import (
     PLAIN_TEXT,
     MIMEFields,
     boundary_of,
+    charset_of,
     holds_message,
     read_mime_fields,
 )
@@ -86,7 +87,6 @@ def _scan_usual(octets: bytes, limits: ScanLimits) -> Structure | None:
     if root is None:
         return None
     lengths = LineLengths.of(octets)
-    index = header.index()
     return Structure(
         len(octets),
         header,
@@ -96,7 +96,7 @@ def _scan_usual(octets: bytes, limits: ScanLimits) -> Structure | None:
         lengths.has_8bit,
         lengths.longest,
         header.is_cut,
-        len(index.get(b"received", ())),
+        len(header.index().get(b"received", ())),
         len(fields.parameters) >= limits.parameters,
     )
 
@@ -124,9 +124,8 @@ class _Parts:
         if fields.type == "text":
             lines = octets.count(self._line_end, start, end)
             if fields.disposition != "attachment":
-                charset = dict(fields.parameters).get(b"charset", b"").decode("latin-1")
                 sample = octets[start : min(end, start + HTML_SAMPLE)]
-                self.samples.take(sample, fields.subtype, fields.encoding, charset)
+                self.samples.take(sample, fields.subtype, fields.encoding, charset_of(fields))
         elif fields.type == "multipart":
             found = self._children(fields, start, end, depth)
             if not found:

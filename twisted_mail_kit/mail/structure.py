@@ -15,6 +15,7 @@ from twisted_mail_kit.mail.mimefields import (
     PLAIN_TEXT,
     MIMEFields,
     boundary_of,
+    charset_of,
     holds_message,
     opaque,
     read_mime_fields,
@@ -243,8 +244,7 @@ class Scanner:
 
     def _look_at_lines(self) -> None:
         """Line ends take time to count; in most of the octets there are, attachments, nobody wants to know."""
-        open_parts = self._open
-        self._counts_lines = open_parts[-1].has_lines or any(part.fields.type == "message" for part in open_parts)
+        self._counts_lines = self._open[-1].fields.type == "text" or self._is_in_message()
 
     # --- parts -----------------------------------------------------------------------------------------------------
 
@@ -317,9 +317,12 @@ class Scanner:
                 self._begin_part(part.body_start)
 
     def _sample(self, fields: MIMEFields) -> None:
-        if fields.disposition != "attachment" and not any(part.fields.type == "message" for part in self._open):
-            charset = dict(fields.parameters).get(b"charset", b"").decode("latin-1")
-            self._samples.begin(fields.subtype, fields.encoding, charset)
+        if fields.disposition != "attachment" and not self._is_in_message():
+            self._samples.begin(fields.subtype, fields.encoding, charset_of(fields))
+
+    def _is_in_message(self) -> bool:
+        """The innermost part is an embedded message, or of one."""
+        return any(part.fields.type == "message" for part in self._open)
 
     def _begin_multipart(self, part: OpenPart) -> None:
         boundary = boundary_of(part.fields)

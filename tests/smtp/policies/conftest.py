@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from tests.net.handshake import shake_hands
 from twisted_mail_kit.errors import ResolutionFailed
 from twisted_mail_kit.interfaces import IResolver
 from twisted_mail_kit.mail.records import Answer
@@ -119,20 +120,8 @@ def handshake() -> Callable[..., SSL.Connection]:
         for one in chain[1:]:
             context.add_extra_chain_cert(one.certificate)
         context.set_tlsext_servername_callback(lambda connection: names.append(connection.get_servername()))
-        server = SSL.Connection(context, None)
-        server.set_accept_state()
-        client = creator.clientConnectionForTLS(object())
-        client.set_connect_state()
-        for _ in range(10):
-            for one, other in ((client, server), (server, client)):
-                try:
-                    one.do_handshake()
-                except SSL.WantReadError:
-                    pass
-                try:
-                    other.bio_write(one.bio_read(65536))
-                except SSL.WantReadError:
-                    pass
+        client: SSL.Connection = creator.clientConnectionForTLS(object())
+        shake_hands(client, SSL.Connection(context, None))
         return client
 
     names: list[bytes | None] = []

@@ -322,6 +322,6 @@ class AbilityPromises(StoreBench):
         restored = await copy.open_account("alice")
         rows = await messages(restored, (await inbox(restored)).id)
         assert [(row.uid, row.flags) for row in rows] == [(row.uid, row.flags) for row, _ in was[:-1]]
-        for row, (_, octets) in zip(rows, was, strict=False):
+        for row, (_, octets) in zip(rows, was[:-1], strict=True):
             same_octets(await read(restored, row.blob_id), octets)
         assert (await inbox(account)).total == len(was)
